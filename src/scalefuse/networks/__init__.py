@@ -1,0 +1,1 @@
+"""The published networks, each in its own folder, in pure PyTorch."""
