@@ -1,0 +1,26 @@
+"""THE list of fusion strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from scalefuse.fusion import strategies
+
+Strategy = Callable[[Tensor, Tensor], Tensor]
+
+STRATEGIES: dict[str, Strategy] = {
+    "softmax_nuclear_norm": strategies.softmax_nuclear_norm,
+    "average": strategies.average,
+    "addition": strategies.addition,
+    "maximum": strategies.maximum,
+    "feature_energy_ratio": strategies.feature_energy_ratio,
+    "l1_norm": strategies.l1_norm,
+    "l1_norm_raw": strategies.l1_norm_raw,
+    "l1_norm_half": strategies.l1_norm_half,
+}
+"""Name → function of two feature tensors ``(N, C, H, W)``."""
+
+UNNORMALISED: frozenset[str] = frozenset({"l1_norm_raw", "l1_norm_half"})
+"""Strategies kept only to reproduce the paper's program: the decoded pictures saturate."""
