@@ -1,0 +1,88 @@
+"""Two files, or two folders of files with the same names, as pairs of pictures."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from scalefuse.data.read import image_stem, list_images, natural_key
+from scalefuse.errors import InputError
+
+
+class Pair(NamedTuple):
+    """Two pictures that belong together.
+
+    Attributes:
+        name: their common name without suffix; for two single files, the first one's.
+        a: first file.
+        b: second file.
+    """
+
+    name: str
+    a: Path
+    b: Path
+
+
+def pair_by_name(a: Path | str, b: Path | str) -> tuple[list[Pair], list[str]]:
+    """Pair two files, or the files of two folders that have the same name up to the suffix.
+
+    Args:
+        a: a file or a folder.
+        b: the same kind of thing.
+
+    Returns:
+        The pairs in natural order, and one line for every file without a partner.
+
+    Raises:
+        InputError: one does not exist, a file and a folder, a folder without images, two files of one name in
+            a folder, or no name in common.
+
+    Example:
+        >>> import tempfile
+        >>> parent = Path(tempfile.mkdtemp())
+        >>> for name in ("ct/1.png", "ct/2.png", "mri/1.tif"):
+        ...     (parent / name).parent.mkdir(exist_ok=True)
+        ...     (parent / name).touch()
+        >>> pairs, missing = pair_by_name(parent / "ct", parent / "mri")
+        >>> [pair.name for pair in pairs], len(missing)
+        (['1'], 1)
+    """
+    a, b = Path(a), Path(b)
+    for path in (a, b):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; check the name.")
+    if a.is_dir() != b.is_dir():
+        folder, file = (a, b) if a.is_dir() else (b, a)
+        raise InputError(f"{folder} is a folder, but {file} is a file; give two files or two folders.")
+    if not a.is_dir():
+        return [Pair(image_stem(a), a, b)], []
+    files_a, files_b = _by_stem(a), _by_stem(b)
+    names = sorted(files_a.keys() | files_b.keys(), key=natural_key)
+    pairs = [
+        Pair(name, files_a[name], files_b[name]) for name in names if name in files_a and name in files_b
+    ]
+    missing = [f"{files_a[name]}: no file named {name!r} in {b}." for name in names if name not in files_b]
+    missing += [f"{files_b[name]}: no file named {name!r} in {a}." for name in names if name not in files_a]
+    if not pairs:
+        raise InputError(
+            f"{a} ({len(files_a)} images) and {b} ({len(files_b)} images) have no name in common, for "
+            f"instance {next(iter(files_a))!r} and {next(iter(files_b))!r}; name files that belong together "
+            "alike."
+        )
+    return pairs, missing
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files = list_images(folder)
+    if not files:
+        raise InputError(
+            f"{folder}: holds no images; give a folder with PNG, TIFF, JPEG, BMP, DICOM or NIfTI files."
+        )
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        stem = image_stem(file)
+        if stem in by_stem:
+            raise InputError(
+                f"{folder}: {by_stem[stem].name} and {file.name} have the same name up to the suffix, so that "
+                "it is not clear which one is meant; keep one of them."
+            )
+        by_stem[stem] = file
+    return by_stem

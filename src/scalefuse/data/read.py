@@ -1,0 +1,205 @@
+"""Reading one picture from a file of any known format, and listing the pictures of a folder."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from scalefuse.data.image import Image
+from scalefuse.errors import InputError
+
+MAX_PIXELS = 2**28
+"""More rows times columns than this are refused from the header, before anything is decoded."""
+
+IMAGE_SUFFIXES = (
+    ".nii.gz",
+    ".nii",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".dcm",
+    ".dicom",
+    ".ima",
+)
+"""What :func:`list_images` takes by name; files under other names are taken when they hold DICOM."""
+
+_FORMATS = "PNG, TIFF, JPEG, BMP, a DICOM slice or 2-D NIfTI"
+_DICOM_PREAMBLE = 132
+
+
+def read_image(path: Path | str) -> Image:
+    """Read a picture with its number type, meaning and geometry.
+
+    The format is found from the file's content. Handled on purpose:
+
+    - 8- and 16-bit PNG and TIFF, 16-bit colour included, keep their values; float and signed TIFF too.
+    - Transparency is dropped without blending; palettes become RGB; 1-, 2- and 4-bit greys become 8-bit;
+      CMYK becomes RGB; the EXIF orientation is applied.
+    - DICOM: one slice; rescale slope and intercept (or the modality table) applied, float32; CT is in HU.
+      ``MONOCHROME1`` is inverted, so that more is brighter, except where the values are HU: those have a
+      meaning of their own that an inversion would destroy.
+    - NIfTI: ``(H, W)``, or more axes if all but two are of length one; scaling applied; pixel ``[i, j]`` is
+      voxel ``[i, j]``, with no turning for display.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The picture, ``(H, W)`` or ``(H, W, 3)``.
+
+    Raises:
+        InputError: the file is missing, a folder, empty, truncated, damaged, no image of these formats,
+            larger than :data:`MAX_PIXELS`, holds several slices, or holds NaN or infinite values.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from scalefuse.data.write import write_image
+        >>> file = Path(tempfile.mkdtemp()) / "ramp.png"
+        >>> write_image(file, np.linspace(0, 1, 4).reshape(2, 2), bits=16)
+        >>> read_image(file).pixels
+        array([[    0, 21845],
+               [43690, 65535]], dtype=uint16)
+    """
+    path = Path(path)
+    head = _read_head(path)
+    # The formats' modules load their libraries; only the one that is needed is loaded.
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")):
+        from scalefuse.data.raster import read_picture
+
+        image = read_picture(path, head)
+    elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        from scalefuse.data.tiff import read_tiff
+
+        image = read_tiff(path)
+    elif head[128:_DICOM_PREAMBLE] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        from scalefuse.data.dicom import read_dicom
+
+        image = read_dicom(path)
+    elif path.name.lower().endswith((".nii", ".nii.gz")):
+        from scalefuse.data.nifti import read_nifti
+
+        image = read_nifti(path)
+    else:
+        raise InputError(f"{path}: not an image of a known format; give {_FORMATS}.")
+    if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
+        bad = image.pixels.size - int(np.isfinite(image.pixels).sum())
+        raise InputError(
+            f"{path}: {bad} of {image.pixels.size} pixel values are NaN or infinite, but all must be finite; "
+            "replace them before."
+        )
+    return image
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, but one image file was expected; give a file inside it.")
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the name.")
+        with path.open("rb") as handle:
+            head = handle.read(_DICOM_PREAMBLE)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check the name and permissions."
+        ) from error
+    if not head:
+        raise InputError(f"{path}: the file is empty (0 bytes), but {_FORMATS} was expected; copy it again.")
+    return head
+
+
+def check_size(path: Path, height: int, width: int) -> None:
+    """Refuse a picture by the size in its header, before any memory is taken.
+
+    Args:
+        path: the file, for the message.
+        height: rows.
+        width: columns.
+
+    Raises:
+        InputError: no pixels at all, or more than :data:`MAX_PIXELS`.
+
+    Example:
+        >>> check_size(Path("scan.png"), 100_000, 100_000)
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: scan.png: 100000×100000 pixels (height×width) are more than ...
+    """
+    if height < 1 or width < 1:
+        raise InputError(
+            f"{path}: the header gives {height}×{width} pixels; the file is damaged, copy it again."
+        )
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {height}×{width} pixels (height×width) are more than the {MAX_PIXELS} allowed; "
+            "cut the image into smaller ones."
+        )
+
+
+def image_stem(path: Path | str) -> str:
+    """The name of an image file without its suffix, ``.nii.gz`` counting as one.
+
+    Only suffixes of known formats are taken off, since DICOM files are often named by numbers with dots.
+
+    Example:
+        >>> image_stem("case_1.nii.gz"), image_stem("a/scan.v2.PNG"), image_stem("1.2.840.10008")
+        ('case_1', 'scan.v2', '1.2.840.10008')
+    """
+    name = Path(path).name
+    for suffix in IMAGE_SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """The image files of a folder (not of folders in it), in natural order: ``2`` before ``10``.
+
+    Hidden files are left out, and so are files of other formats. A file with an image's name but without an
+    image's content is listed, so that reading it can say what is wrong.
+
+    Raises:
+        InputError: the folder does not exist, is a file or cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("10.png", "2.png", ".hidden.png", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> [file.name for file in list_images(folder)]
+        ['2.png', '10.png']
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}, but a folder of images was expected; check the name.")
+    try:
+        files = [file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file()]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); check the permissions.") from error
+    return sorted((file for file in files if _is_image_name(file) or _holds_dicom(file)), key=natural_key)
+
+
+def natural_key(path: Path | str) -> tuple[list[tuple[int, int, str]], str]:
+    """A sorting key for file names under which numbers count as numbers.
+
+    Example:
+        >>> sorted(["b1", "a10", "a9"], key=natural_key)
+        ['a9', 'a10', 'b1']
+    """
+    name = Path(path).name
+    parts = [part for part in re.split(r"([0-9]+)", name.lower()) if part]
+    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts], name
+
+
+def _is_image_name(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _holds_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(_DICOM_PREAMBLE)[128:] == b"DICM"
+    except OSError:
+        return False

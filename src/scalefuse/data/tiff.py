@@ -1,0 +1,114 @@
+"""TIFF files."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalefuse.data.image import Image
+from scalefuse.data.raster import apply_orientation, drop_alpha
+from scalefuse.data.read import check_size
+from scalefuse.errors import InputError
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
+_REDUCED_COPY = 1
+
+
+def read_tiff(path: Path) -> Image:
+    """Read a TIFF file of one page; see :func:`scalefuse.data.read.read_image`.
+
+    Reduced copies of the page (pyramids, thumbnails) are passed over.
+
+    Raises:
+        InputError: the file is damaged, truncated, too large, holds several pages, or colours that are not
+            grey, RGB, palette or CMYK.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from scalefuse.data.write import write_image
+        >>> file = Path(tempfile.mkdtemp()) / "white.tif"
+        >>> write_image(file, np.ones((2, 3, 3)), bits=16)
+        >>> read_tiff(file).pixels.max()
+        np.uint16(65535)
+    """
+    import tifffile
+
+    try:
+        with _quiet(), tifffile.TiffFile(path) as file:
+            pages = [page.aspage() for page in file.pages]
+            full = [page for page in pages if not page.subfiletype & _REDUCED_COPY] or pages[:1]
+            if len(full) != 1:
+                raise InputError(f"{path}: holds {len(full)} pages, but one picture was expected; split it.")
+            pixels = _decode(path, full[0])
+            orientation = int(full[0].tags.valueof(274, 1))
+    except InputError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # tifffile and its decoders raise many types for damaged files.
+        raise InputError(f"{path}: damaged or truncated TIFF file ({error}); copy it again.") from error
+    unit = "grey level" if pixels.dtype in (np.uint8, np.uint16) else "arbitrary"
+    return Image(apply_orientation(pixels, orientation), kind="tiff", unit=unit, source=path)  # type: ignore[arg-type]
+
+
+def _decode(path: Path, page: Any) -> NDArray[Any]:
+    height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
+    check_size(path, height, width)
+    if page.imagedepth != 1 or not 1 <= samples <= 5:
+        raise InputError(
+            f"{path}: {page.imagedepth} planes of {samples} channels, but one picture of at most 3 channels "
+            "and transparency was expected; split it."
+        )
+    end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+    if end > path.stat().st_size or 0 in page.databytecounts:
+        raise InputError(f"{path}: damaged or truncated TIFF file (pixels are missing); copy it again.")
+    pixels: NDArray[Any] = np.asarray(page.asarray(maxworkers=1))
+    # Channels may be stored one after another; axes of length one may be left out.
+    pixels = pixels.reshape(samples, height, width) if page.planarconfig == 2 else pixels
+    pixels = np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 else pixels.reshape(height, width, samples)
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype.kind not in "uif":
+        raise InputError(f"{path}: holds {pixels.dtype} numbers, but integers or real numbers were expected.")
+    photometric = int(page.photometric)
+    if photometric == _PALETTE and page.colormap is not None:
+        # The colour map holds 16-bit entries; an 8-bit index stands for an 8-bit picture in every viewer.
+        table = np.asarray(page.colormap)
+        return np.ascontiguousarray(np.moveaxis((table[:, pixels[..., 0]] >> 8).astype(np.uint8), 0, -1))
+    if photometric == _SEPARATED and samples >= 4 and pixels.dtype in (np.uint8, np.uint16):
+        return _cmyk_to_rgb(pixels)
+    if photometric == _WHITE_IS_ZERO and samples <= 2:
+        grey = pixels[..., 0]
+        return np.ascontiguousarray(np.iinfo(grey.dtype).max - grey if grey.dtype.kind == "u" else -grey)
+    if photometric == _BLACK_IS_ZERO and samples <= 2:
+        return drop_alpha(pixels[..., :1])
+    if photometric in (_RGB, _YCBCR) and samples in (3, 4):
+        return drop_alpha(pixels)
+    raise InputError(
+        f"{path}: {samples} channels with the colour scheme "
+        f"{getattr(page.photometric, 'name', photometric)}, but grey, RGB, palette or CMYK "
+        "was expected; convert it to RGB before."
+    )
+
+
+def _cmyk_to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    top = float(np.iinfo(pixels.dtype).max)
+    ink = pixels[..., :4].astype(np.float32) / top
+    rgb = (1.0 - ink[..., :3]) * (1.0 - ink[..., 3:4])
+    return np.floor(rgb * top + 0.5).astype(pixels.dtype)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # tifffile logs every oddity of a damaged file; the user gets one error line instead.
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,133 @@
+"""Writing pictures, whole or not at all."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalefuse.data.atomic import atomic_write
+from scalefuse.data.image import Image
+from scalefuse.errors import InputError, OutputError
+
+WRITE_SUFFIXES = (".png", ".tif", ".tiff", ".nii", ".nii.gz")
+
+
+def check_output_suffix(path: Path | str) -> str:
+    """The suffix of a file to write, if pictures can be written under it.
+
+    Returns:
+        One of :data:`WRITE_SUFFIXES`.
+
+    Raises:
+        OutputError: another suffix. JPEG is left out on purpose: it would alter the values.
+
+    Example:
+        >>> check_output_suffix("fused.NII.gz")
+        '.nii.gz'
+    """
+    name = Path(path).name.lower()
+    for suffix in sorted(WRITE_SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix) and name != suffix:
+            return suffix
+    raise OutputError(
+        f"{path}: pictures cannot be written under this name; end it in one of {', '.join(WRITE_SUFFIXES)}."
+    )
+
+
+def write_image(
+    path: Path | str,
+    unit_image: NDArray[Any],
+    *,
+    bits: Literal[8, 16, 32] | int,
+    like: Image | None = None,
+) -> None:
+    """Write a picture with values in [0, 1] to a PNG, TIFF or NIfTI file.
+
+    8 and 16 bits are unsigned integers, rounded to the nearest; values outside [0, 1] are clipped. 32 bits
+    are floating point, unrounded and unclipped, for TIFF and NIfTI. NIfTI colour always has 8 bits, since its
+    RGB type knows no other.
+
+    Args:
+        path: the file; its suffix chooses the format. Written whole or not at all, see
+            :func:`scalefuse.data.atomic.atomic_write`.
+        unit_image: ``(H, W)`` or ``(H, W, 3)``, values in [0, 1].
+        bits: 8, 16 or 32 (floating point).
+        like: the picture whose geometry a NIfTI file gets; it must have the same height and width.
+
+    Raises:
+        OutputError: the format is not written here, or the file cannot be written.
+        InputError: not a picture, NaN or infinite values, or ``like`` has another size.
+
+    Example:
+        >>> import tempfile
+        >>> from scalefuse.data.read import read_image
+        >>> file = Path(tempfile.mkdtemp()) / "half.png"
+        >>> write_image(file, np.full((1, 2), 0.5), bits=8)
+        >>> read_image(file).pixels
+        array([[128, 128]], dtype=uint8)
+    """
+    path = Path(path)
+    suffix = check_output_suffix(path)
+    pixels = _to_pixels(path, np.asarray(unit_image), bits, colour_8_bit=suffix.startswith(".nii"))
+    if like is not None and like.size != pixels.shape[:2]:
+        raise InputError(
+            f"{path}: the picture has {pixels.shape[0]}×{pixels.shape[1]} pixels, but {like.label}, whose "
+            f"geometry it shall get, has {like.size[0]}×{like.size[1]}; use two of the same size."
+        )
+    if suffix == ".png" and pixels.dtype.kind == "f":
+        raise OutputError(f"{path}: PNG holds no floating-point values; choose 8 or 16 bits, or a .tif file.")
+    with atomic_write(path) as temporary:
+        if suffix == ".png":
+            import imagecodecs
+
+            temporary.write_bytes(imagecodecs.png_encode(pixels, level=6))
+        elif suffix in (".tif", ".tiff"):
+            import tifffile
+
+            tifffile.imwrite(
+                temporary,
+                pixels,
+                photometric="rgb" if pixels.ndim == 3 else "minisblack",
+                compression="zlib",
+                predictor=True,
+                metadata=None,
+                maxworkers=1,
+            )
+        else:
+            from scalefuse.data.nifti import write_nifti
+
+            write_nifti(temporary, pixels, like)
+
+
+def _to_pixels(path: Path, unit_image: NDArray[Any], bits: int, *, colour_8_bit: bool) -> NDArray[Any]:
+    shape = unit_image.shape
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3) or 0 in shape:
+        raise InputError(f"{path}: cannot write an array of shape {shape}; expected (H, W) or (H, W, 3).")
+    if bits not in (8, 16, 32):
+        raise InputError(f"{path}: cannot write {bits} bits; choose 8, 16 or 32 (floating point).")
+    if not np.isfinite(unit_image).all():
+        raise InputError(f"{path}: the picture holds NaN or infinite values, but all must be finite.")
+    if len(shape) == 3 and colour_8_bit:
+        bits = 8
+    return from_unit(unit_image, bits)
+
+
+def from_unit(unit_image: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Values in [0, 1] as whole numbers of 8 or 16 bits, rounded to the nearest (halves upwards).
+
+    Args:
+        unit_image: any shape; values outside [0, 1] are clipped.
+        bits: 8, 16, or 32 for float32 as they are.
+
+    Example:
+        >>> from_unit(np.array([0.0, 0.5, 2.0]), 16)
+        array([    0, 32768, 65535], dtype=uint16)
+    """
+    if bits == 32:
+        return np.ascontiguousarray(unit_image, dtype=np.float32)
+    top = 2**bits - 1
+    values = np.clip(unit_image.astype(np.float64), 0.0, 1.0)
+    values *= top
+    values += 0.5
+    return np.floor(values, out=values).astype(np.uint8 if bits == 8 else np.uint16)
