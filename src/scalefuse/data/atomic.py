@@ -31,6 +31,27 @@ def _output_error(path: Path, error: OSError) -> OutputError:
     )
 
 
+def _target(path: Path, *, is_folder: bool) -> Path:
+    """Where ``path`` really lies, after making sure that it can be replaced."""
+    target = Path(os.path.realpath(path))
+    try:
+        if is_folder and target.exists() and not target.is_dir():
+            raise OutputError(f"{path}: is a file, but a folder is to be written; choose another name.")
+        if not is_folder and target.is_dir():
+            raise OutputError(
+                f"{path}: is a folder, but a file is to be written; give a file name inside it."
+            )
+        if not is_folder and target.exists() and not target.is_file():
+            raise OutputError(f"{path}: is not an ordinary file; give the name of a new or an ordinary file.")
+        if not target.parent.is_dir():
+            raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first.")
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _output_error(path, error) from error
+    return target
+
+
 def _hidden_sibling(target: Path) -> Path:
     # A leading dot keeps an unfinished file out of listings; the suffix stays, since writers choose by it.
     suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
@@ -76,13 +97,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         ('a,b', 1)
     """
     path = Path(path)
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise OutputError(f"{path}: is a folder, but a file is to be written; give a file name inside it.")
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{path}: is not an ordinary file; give the name of a new or an ordinary file.")
-    if not target.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first.")
+    target = _target(path, is_folder=False)
     temporary = _hidden_sibling(target)
     try:
         yield temporary
@@ -133,11 +148,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         ['bundle.json']
     """
     path = Path(path)
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{path}: is a file, but a folder is to be written; choose another name.")
-    if not target.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first.")
+    target = _target(path, is_folder=True)
     temporary = target.parent / f".unfinished-{secrets.token_hex(6)}"
     old = target.parent / f".replaced-{secrets.token_hex(6)}"
     try:
@@ -185,14 +196,18 @@ def check_writable_folder(path: Path | str, *, create: bool = True) -> Path:
         True
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path}: is a file, but a folder for the results is needed; choose another name.")
-    if not path.exists() and not create:
-        raise OutputError(f"{path}: the folder does not exist; create it first.")
     probe = path / f".unfinished-{secrets.token_hex(6)}"
     try:
+        if path.exists() and not path.is_dir():
+            raise OutputError(
+                f"{path}: is a file, but a folder for the results is needed; choose another name."
+            )
+        if not path.exists() and not create:
+            raise OutputError(f"{path}: the folder does not exist; create it first.")
         path.mkdir(parents=True, exist_ok=True)
         probe.touch()
+    except OutputError:
+        raise
     except OSError as error:
         raise _output_error(path, error) from error
     finally:

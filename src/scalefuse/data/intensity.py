@@ -201,7 +201,8 @@ def resolve_intensity(image: Image, choice: IntensityRange | str | None) -> Inte
         unit = {"HU": " HU", "arbitrary": " (arbitrary unit)", "grey level": ""}[image.unit]
         raise InputError(
             f"{image.label}: holds values from {image.pixels.min():g} to {image.pixels.max():g}{unit}, and "
-            f"which of them are black and white must be chosen; give an intensity range: {_suggestions(image)}."
+            f"which of them are black and white must be chosen; give an intensity range: "
+            f"{_suggestions(image)}."
         )
     if choice.mode == "full" and image.bits is None:
         raise InputError(

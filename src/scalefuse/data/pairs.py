@@ -81,8 +81,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         stem = image_stem(file)
         if stem in by_stem:
             raise InputError(
-                f"{folder}: {by_stem[stem].name} and {file.name} have the same name up to the suffix, so that "
-                "it is not clear which one is meant; keep one of them."
+                f"{folder}: {by_stem[stem].name} and {file.name} have the same name up to the suffix, so "
+                "that it is not clear which one is meant; keep one of them."
             )
         by_stem[stem] = file
     return by_stem
