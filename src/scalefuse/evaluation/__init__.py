@@ -1,0 +1,1 @@
+"""From predictions and references to per-case tables and summaries with honest intervals."""
