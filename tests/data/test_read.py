@@ -332,6 +332,15 @@ def test_damaged_headers_never_escape_as_other_errors(tmp_path):
     assert refusals > 60
 
 
+def test_too_little_memory_is_named(tmp_path, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise MemoryError
+
+    PillowImage.new("L", (3, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr("scalefuse.data.raster.apply_orientation", refuse)
+    refused(tmp_path / "a.png", "not enough memory")
+
+
 def test_stems():
     assert image_stem("x/case.nii.gz") == "case"
     assert image_stem(Path("case.NII")) == "case"

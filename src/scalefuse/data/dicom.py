@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Geometry, Image, PixelUnit
-from scalefuse.data.read import check_size
+from scalefuse.data.read import check_size, silenced
 from scalefuse.errors import InputError
 
 # Compressions that pydicom decodes only with further packages, but imagecodecs does as well.
@@ -36,7 +36,7 @@ def read_dicom(path: Path) -> Image:
 
     try:
         # pydicom warns about oddities that do not touch the pixels.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silenced("pydicom"):
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path)
             _check_one_picture(path, dataset)

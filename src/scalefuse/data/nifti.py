@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Geometry, Image
-from scalefuse.data.read import check_size
+from scalefuse.data.read import check_size, silenced
 from scalefuse.errors import InputError
 
 _RGB_FIELDS = ("R", "G", "B")
@@ -28,7 +28,8 @@ def read_nifti(path: Path) -> Image:
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        volume = (Nifti2Image if _is_nifti2(path) else Nifti1Image).from_filename(path, mmap=False)
+        with silenced("nibabel.global"):
+            volume = (Nifti2Image if _is_nifti2(path) else Nifti1Image).from_filename(path, mmap=False)
         shape = tuple(int(length) for length in volume.shape)
         axes = _plane_axes(shape)
         if len(axes) != 2:

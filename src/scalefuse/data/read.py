@@ -1,6 +1,9 @@
 """Reading one picture from a file of any known format, and listing the pictures of a folder."""
 
+import contextlib
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,25 +68,12 @@ def read_image(path: Path | str) -> Image:
     """
     path = Path(path)
     head = _read_head(path)
-    # The formats' modules load their libraries; only the one that is needed is loaded.
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")):
-        from scalefuse.data.raster import read_picture
-
-        image = read_picture(path, head)
-    elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        from scalefuse.data.tiff import read_tiff
-
-        image = read_tiff(path)
-    elif head[128:_DICOM_PREAMBLE] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
-        from scalefuse.data.dicom import read_dicom
-
-        image = read_dicom(path)
-    elif path.name.lower().endswith((".nii", ".nii.gz")):
-        from scalefuse.data.nifti import read_nifti
-
-        image = read_nifti(path)
-    else:
-        raise InputError(f"{path}: not an image of a known format; give {_FORMATS}.")
+    try:
+        image = _read(path, head)
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: not enough memory for its pixels; close other programs or cut it."
+        ) from error
     if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
         bad = image.pixels.size - int(np.isfinite(image.pixels).sum())
         raise InputError(
@@ -91,6 +81,27 @@ def read_image(path: Path | str) -> Image:
             "replace them before."
         )
     return image
+
+
+def _read(path: Path, head: bytes) -> Image:
+    # The formats' modules load their libraries; only the one that is needed is loaded.
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")):
+        from scalefuse.data.raster import read_picture
+
+        return read_picture(path, head)
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        from scalefuse.data.tiff import read_tiff
+
+        return read_tiff(path)
+    if head[128:_DICOM_PREAMBLE] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        from scalefuse.data.dicom import read_dicom
+
+        return read_dicom(path)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        from scalefuse.data.nifti import read_nifti
+
+        return read_nifti(path)
+    raise InputError(f"{path}: not an image of a known format; give {_FORMATS}.")
 
 
 def _read_head(path: Path) -> bytes:
@@ -135,6 +146,26 @@ def check_size(path: Path, height: int, width: int) -> None:
             f"{path}: {height}×{width} pixels (height×width) are more than the {MAX_PIXELS} allowed; "
             "cut the image into smaller ones."
         )
+
+
+@contextlib.contextmanager
+def silenced(logger_name: str) -> Iterator[None]:
+    """Keep a library from logging the oddities of a damaged file: the user gets one error line instead.
+
+    Args:
+        logger_name: the library's logger.
+
+    Example:
+        >>> with silenced("tifffile"):
+        ...     logging.getLogger("tifffile").error("never seen")
+    """
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def image_stem(path: Path | str) -> str:

@@ -1,8 +1,6 @@
 """TIFF files."""
 
-import contextlib
-import logging
-from collections.abc import Iterator
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
 from scalefuse.data.raster import apply_orientation, drop_alpha
-from scalefuse.data.read import check_size
+from scalefuse.data.read import check_size, silenced
 from scalefuse.errors import InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
@@ -38,7 +36,7 @@ def read_tiff(path: Path) -> Image:
     import tifffile
 
     try:
-        with _quiet(), tifffile.TiffFile(path) as file:
+        with silenced("tifffile"), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
             full = [page for page in pages if not page.subfiletype & _REDUCED_COPY] or pages[:1]
             if len(full) != 1:
@@ -64,7 +62,8 @@ def _decode(path: Path, page: Any) -> NDArray[Any]:
             "and transparency was expected; split it."
         )
     end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
-    if end > path.stat().st_size or 0 in page.databytecounts:
+    too_few = len(page.dataoffsets) < math.prod(page.chunked)
+    if too_few or end > path.stat().st_size or 0 in page.databytecounts:
         raise InputError(f"{path}: damaged or truncated TIFF file (pixels are missing); copy it again.")
     pixels: NDArray[Any] = np.asarray(page.asarray(maxworkers=1))
     # Channels may be stored one after another; axes of length one may be left out.
@@ -100,15 +99,3 @@ def _cmyk_to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
     ink = pixels[..., :4].astype(np.float32) / top
     rgb = (1.0 - ink[..., :3]) * (1.0 - ink[..., 3:4])
     return np.floor(rgb * top + 0.5).astype(pixels.dtype)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # tifffile logs every oddity of a damaged file; the user gets one error line instead.
-    logger = logging.getLogger("tifffile")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
