@@ -12,6 +12,8 @@ from scalefuse.errors import InputError, OutputError
 
 WRITE_SUFFIXES = (".png", ".tif", ".tiff", ".nii", ".nii.gz")
 
+_STRIP_ROWS = 256
+
 
 def check_output_suffix(path: Path | str) -> str:
     """The suffix of a file to write, if pictures can be written under it.
@@ -117,7 +119,7 @@ def from_unit(unit_image: NDArray[Any], bits: int) -> NDArray[Any]:
     """Values in [0, 1] as whole numbers of 8 or 16 bits, rounded to the nearest (halves upwards).
 
     Args:
-        unit_image: any shape; values outside [0, 1] are clipped.
+        unit_image: one axis or more; values outside [0, 1] are clipped.
         bits: 8, 16, or 32 for float32 as they are.
 
     Example:
@@ -127,7 +129,9 @@ def from_unit(unit_image: NDArray[Any], bits: int) -> NDArray[Any]:
     if bits == 32:
         return np.ascontiguousarray(unit_image, dtype=np.float32)
     top = 2**bits - 1
-    values = np.clip(unit_image.astype(np.float64), 0.0, 1.0)
-    values *= top
-    values += 0.5
-    return np.floor(values, out=values).astype(np.uint8 if bits == 8 else np.uint16)
+    whole = np.empty(unit_image.shape, np.uint8 if bits == 8 else np.uint16)
+    # In strips, since the doubles of a picture of 8192×8192 colour pixels would take 1.6 GB.
+    for start in range(0, len(unit_image), _STRIP_ROWS):
+        strip = np.clip(unit_image[start : start + _STRIP_ROWS].astype(np.float64), 0.0, 1.0)
+        whole[start : start + _STRIP_ROWS] = np.floor(strip * top + 0.5)
+    return whole
