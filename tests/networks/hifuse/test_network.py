@@ -245,3 +245,21 @@ def test_parts_of_the_spec_cover_every_parameter():
     modules = [network.get_submodule(name) for names in SPEC.parts.values() for name in names]
     counted = sum(parameter.numel() for module in modules for parameter in module.parameters())
     assert counted == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_onnx_computes_the_same_for_any_batch(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    network = HiFuse(num_classes=3, embed_dim=16, depths=(1, 2, 1, 1)).eval()
+    dynamic = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
+    program = torch.onnx.export(
+        network, (torch.randn(2, 3, 75, 110),), dynamo=True, dynamic_shapes=dynamic, verbose=False
+    )
+    program.save(str(tmp_path / "hifuse.onnx"))
+    session = onnxruntime.InferenceSession(tmp_path / "hifuse.onnx", providers=["CPUExecutionProvider"])
+    images = torch.randn(3, 3, 75, 110)
+    with torch.inference_mode():
+        expected = network(images)
+    result = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-6)

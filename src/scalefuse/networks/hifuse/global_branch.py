@@ -116,7 +116,10 @@ class WindowAttention(nn.Module):
             allowed = torch.where(mask[:, None], bias, float("-inf")).flatten(0, 1)[None]
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         out = out.reshape(samples, windows, self.num_heads, length, -1).transpose(2, 3)
-        projected: Tensor = self.projection(out.reshape(samples, windows, length, channels))
+        # Fused attention may hand out a layout that needs no copy here. An exporter would record that and
+        # then fail where it replaces the attention by plain products of another layout: force the copy.
+        out = out.clone(memory_format=torch.contiguous_format)
+        projected: Tensor = self.projection(out.view(samples, windows, length, channels))
         return projected
 
 
