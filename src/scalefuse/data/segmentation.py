@@ -1,0 +1,308 @@
+"""Finding the images and masks of a segmentation data set in its folders."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scalefuse.data.read import image_stem, list_images, natural_key
+from scalefuse.errors import InputError
+
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Names of folders for the parts of a data set, and what the parts are called here."""
+
+IMAGE_FOLDERS = ("images", "image")
+MASK_FOLDERS = ("masks", "mask", "labels")
+MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_label")
+"""A mask may be named as its image, or as its image plus one of these."""
+
+NAME_COLUMNS = ("name", "image", "image_id", "filename", "file", "path")
+"""Columns of a CSV file that may name the image, the first one found is taken."""
+
+_LAYOUT = (
+    "expected 'images' and 'masks' folders in it, or in 'train', 'val' (or 'valid') and 'test' folders in it"
+)
+
+
+@dataclass(frozen=True)
+class SegmentationCase:
+    """One image and what was drawn on it.
+
+    Attributes:
+        name: the image's file name without suffix.
+        image: the image file.
+        mask: the mask file; ``None`` where there is none, or where there is one file per label.
+        group: what must stay together when the data set is split, such as the patient; ``None`` for a case
+            on its own.
+        label_masks: for multi-label sets, ``(label, file)`` for every label that has a file for this image.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    group: str | None = None
+    label_masks: tuple[tuple[str, Path], ...] = ()
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is any mask file."""
+        return self.mask is not None or bool(self.label_masks)
+
+
+@dataclass(frozen=True)
+class SegmentationFolder:
+    """Everything found in the folder of a data set.
+
+    Attributes:
+        folder: the folder.
+        splits: the cases of ``"train"``, ``"val"`` and ``"test"``, or of ``"all"`` where nothing is split.
+        labels: for multi-label sets, the names of the label folders, else empty.
+        masks_without_image: mask files that belong to no image, by split.
+    """
+
+    folder: Path
+    splits: dict[str, list[SegmentationCase]]
+    labels: tuple[str, ...]
+    masks_without_image: dict[str, list[Path]]
+
+
+def find_segmentation_cases(
+    folder: Path | str, *, groups_csv: Path | str | None = None, group_column: str | None = None
+) -> dict[str, list[SegmentationCase]]:
+    """The cases of a data set, by split, in natural order.
+
+    Args:
+        folder: see :func:`scan_segmentation_folder`.
+        groups_csv: see :func:`read_groups`.
+        group_column: see :func:`read_groups`.
+
+    Returns:
+        ``{"train": [...], "val": [...], "test": [...]}`` as far as they exist, or ``{"all": [...]}``. Images
+        without a mask are among them; ``has_mask`` is false for those.
+
+    Raises:
+        InputError: as :func:`scan_segmentation_folder` and :func:`read_groups`.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("train/images/1.jpg", "train/masks/1.png", "valid/images/2.jpg"):
+        ...     (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        ...     (folder / name).touch()
+        >>> {split: [case.name for case in cases] for split, cases in find_segmentation_cases(folder).items()}
+        {'train': ['1'], 'val': ['2']}
+    """
+    splits = scan_segmentation_folder(folder).splits
+    if groups_csv is None and group_column is None:
+        return splits
+    if groups_csv is None or group_column is None:
+        raise InputError(
+            "A CSV file and the name of one of its columns are needed together to keep groups such as "
+            f"patients apart, but got file {groups_csv} and column {group_column!r}; give both."
+        )
+    groups = read_groups(groups_csv, group_column)
+    return {split: with_groups(cases, groups, source=groups_csv) for split, cases in splits.items()}
+
+
+def scan_segmentation_folder(folder: Path | str) -> SegmentationFolder:
+    """Look through the folder of a data set.
+
+    Two layouts are known: ``train``, ``val`` (or ``valid``) and ``test`` folders with ``images`` and
+    ``masks`` in each, or ``images`` and ``masks`` directly. A mask has the name of its image up to the
+    suffix, or that and ``_mask``, ``_segmentation``, ``_seg`` or ``_label``. For multi-label sets ``masks``
+    holds one folder per label instead, each with binary masks; a label without a file for an image is not
+    on it.
+
+    Raises:
+        InputError: no such layout, no images, or two images (or masks) of one name.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("images/1.jpg", "images/2.jpg", "masks/1_mask.png", "masks/3.png"):
+        ...     (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        ...     (folder / name).touch()
+        >>> found = scan_segmentation_folder(folder)
+        >>> [(case.name, case.has_mask) for case in found.splits["all"]]
+        [('1', True), ('2', False)]
+        >>> [file.name for file in found.masks_without_image["all"]]
+        ['3.png']
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}, but the folder of a data set was expected; check the name.")
+    parts: dict[str, Path] = {}
+    for child in _subfolders(folder):
+        split = SPLIT_FOLDERS.get(child.name.lower())
+        if split is not None and split in parts:
+            raise InputError(
+                f"{folder}: both {parts[split].name!r} and {child.name!r} mean {split}; keep one."
+            )
+        if split is not None and _subfolder(child, IMAGE_FOLDERS) is not None:
+            parts[split] = child
+    if _subfolder(folder, IMAGE_FOLDERS) is not None:
+        if parts:
+            raise InputError(
+                f"{folder}: holds both an 'images' folder and {sorted(parts)} folders, so that it is not "
+                "clear which are meant; keep one layout."
+            )
+        parts = {"all": folder}
+    if not parts:
+        raise InputError(f"{folder}: no images found; {_LAYOUT}.")
+    splits: dict[str, list[SegmentationCase]] = {}
+    orphans: dict[str, list[Path]] = {}
+    labels: set[str] = set()
+    for split in (name for name in ("train", "val", "test", "all") if name in parts):
+        splits[split], orphans[split], found = _scan_part(parts[split])
+        labels.update(found)
+    return SegmentationFolder(folder, splits, tuple(sorted(labels, key=natural_key)), orphans)
+
+
+def _scan_part(folder: Path) -> tuple[list[SegmentationCase], list[Path], list[str]]:
+    images_folder, masks_folder = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
+    assert images_folder is not None
+    images = _by_stem(images_folder)
+    if not images:
+        raise InputError(
+            f"{images_folder}: holds no images; give PNG, TIFF, JPEG, BMP, DICOM or NIfTI files."
+        )
+    if masks_folder is None:
+        return [SegmentationCase(name, file) for name, file in images.items()], [], []
+    label_folders = _subfolders(masks_folder)
+    masks, orphans = _assign(images, _by_stem(masks_folder))
+    if masks or orphans or not label_folders:
+        return [SegmentationCase(name, file, masks.get(name)) for name, file in images.items()], orphans, []
+    by_label: dict[str, dict[str, Path]] = {}
+    for label in label_folders:
+        by_label[label.name], lost = _assign(images, _by_stem(label))
+        orphans += lost
+    cases = []
+    for name, file in images.items():
+        files = tuple((label, found[name]) for label, found in by_label.items() if name in found)
+        cases.append(SegmentationCase(name, file, label_masks=files))
+    return cases, orphans, list(by_label)
+
+
+def _assign(images: dict[str, Path], masks: dict[str, Path]) -> tuple[dict[str, Path], list[Path]]:
+    assigned: dict[str, Path] = {}
+    orphans = []
+    for stem, file in masks.items():
+        names = [stem, *(stem.removesuffix(end) for end in MASK_ENDINGS if stem.endswith(end))]
+        name = next((name for name in names if name in images), None)
+        if name is None:
+            orphans.append(file)
+        elif name in assigned:
+            raise InputError(
+                f"{images[name]}: both {assigned[name].name} and {file.name} are named as its mask; keep one."
+            )
+        else:
+            assigned[name] = file
+    return assigned, orphans
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for file in list_images(folder):
+        stem = image_stem(file)
+        if stem in files:
+            raise InputError(
+                f"{folder}: {files[stem].name} and {file.name} have the same name up to the suffix, so that "
+                "it is not clear which one is meant; keep one of them."
+            )
+        files[stem] = file
+    return files
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); check the permissions.") from error
+    return sorted(children, key=natural_key)
+
+
+def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
+    found = [child for child in _subfolders(folder) if child.name.lower() in names]
+    if len(found) > 1:
+        raise InputError(f"{folder}: both {found[0].name!r} and {found[1].name!r} could be meant; keep one.")
+    return found[0] if found else None
+
+
+def read_groups(path: Path | str, column: str) -> dict[str, str]:
+    """Read which group (patient, site, video, …) every image belongs to.
+
+    Args:
+        path: a CSV file with a header, separated by commas, semicolons or tabs. One of the columns
+            ``name``, ``image``, ``image_id``, ``filename``, ``file`` or ``path`` names the image, with or
+            without folder and suffix.
+        column: the column with the group.
+
+    Returns:
+        Group by image name without suffix.
+
+    Raises:
+        InputError: unreadable, columns missing, an empty cell, or one image in two groups.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "patients.csv"
+        >>> _ = file.write_text("image,patient\\nscan1.png,7\\nscan2.png,7\\n")
+        >>> read_groups(file, "patient")
+        {'scan1': '7', 'scan2': '7'}
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+        ) from error
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    columns = [name.strip() for name in reader.fieldnames or []]
+    reader.fieldnames = columns
+    name_column = next((name for name in NAME_COLUMNS if name in columns), None)
+    if name_column is None or column not in columns:
+        missing = (
+            f"one of the columns {', '.join(NAME_COLUMNS)}" if name_column is None else f"column {column!r}"
+        )
+        raise InputError(
+            f"{path}: {missing} was expected, but the columns are {', '.join(columns) or 'none'}."
+        )
+    groups: dict[str, str] = {}
+    for line, row in enumerate(reader, start=2):
+        name, group = image_stem((row[name_column] or "").strip()), (row[column] or "").strip()
+        if not name or not group:
+            raise InputError(f"{path}: line {line} has no {name_column if not name else column}; fill it in.")
+        if groups.setdefault(name, group) != group:
+            raise InputError(f"{path}: {name} belongs to both {groups[name]!r} and {group!r}; keep one.")
+    return groups
+
+
+def with_groups(
+    cases: Iterable[SegmentationCase], groups: dict[str, str], *, source: Path | str = "the CSV file"
+) -> list[SegmentationCase]:
+    """Give every case its group.
+
+    Args:
+        cases: the cases.
+        groups: group by case name.
+        source: where the groups come from, for the message.
+
+    Raises:
+        InputError: cases without a group; a split that ignores them could put one patient on both sides.
+
+    Example:
+        >>> with_groups([SegmentationCase("a", Path("a.png"))], {"a": "patient 1"})[0].group
+        'patient 1'
+    """
+    cases = list(cases)
+    lacking = [case.name for case in cases if case.name not in groups]
+    if lacking:
+        raise InputError(
+            f"{source}: {len(lacking)} of {len(cases)} images have no line in it, for instance "
+            f"{lacking[0]!r}; add them."
+        )
+    return [replace(case, group=groups[case.name]) for case in cases]

@@ -1,0 +1,183 @@
+"""Finding images and masks, groups, and splits."""
+
+import numpy as np
+import pytest
+
+from scalefuse.data.segmentation import (
+    SegmentationCase,
+    find_segmentation_cases,
+    read_groups,
+    scan_segmentation_folder,
+)
+from scalefuse.data.splits import k_folds, split_by_fraction
+from scalefuse.errors import InputError
+
+
+def fill(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    return folder
+
+
+def cases(sizes):
+    """Cases in groups of the sizes given; ``None`` for groups of one without a name."""
+    return [
+        SegmentationCase(f"{group}-{n}", "x", group=None if size is None else f"p{group}")
+        for group, size in enumerate(sizes)
+        for n in range(size or 1)
+    ]
+
+
+def test_splits_in_folders_with_formats_of_any_kind(tmp_path):
+    fill(tmp_path, "train/images/10.jpg", "train/images/2.tif", "train/masks/10.png", "train/masks/2.png")
+    fill(tmp_path, "valid/images/a.png", "valid/masks/a.bmp", "test/images/t.png", "notes/readme.txt")
+    found = find_segmentation_cases(tmp_path)
+    assert list(found) == ["train", "val", "test"]
+    assert [case.name for case in found["train"]] == ["2", "10"]
+    assert found["train"][0].mask == tmp_path / "train/masks/2.png"
+    assert found["test"][0].mask is None
+    assert not found["test"][0].has_mask
+
+
+def test_one_folder_partners_and_orphans(tmp_path):
+    fill(tmp_path, "Images/a.png", "Images/b.png", "Images/c.png")
+    fill(tmp_path, "masks/a.png", "masks/b_segmentation.png", "masks/d.png")
+    found = scan_segmentation_folder(tmp_path)
+    assert {case.name: case.has_mask for case in found.splits["all"]} == {"a": True, "b": True, "c": False}
+    assert found.masks_without_image == {"all": [tmp_path / "masks/d.png"]}
+
+
+def test_an_image_named_like_a_mask_keeps_its_own(tmp_path):
+    fill(tmp_path, "images/a.png", "images/a_mask.png", "masks/a.png", "masks/a_mask.png")
+    found = find_segmentation_cases(tmp_path)["all"]
+    assert [case.mask.name for case in found] == ["a.png", "a_mask.png"]
+
+
+def test_one_folder_per_label(tmp_path):
+    fill(
+        tmp_path,
+        "images/a.png",
+        "images/b.png",
+        "masks/cyst/a.png",
+        "masks/tumour/a.png",
+        "masks/tumour/z.png",
+    )
+    found = scan_segmentation_folder(tmp_path)
+    assert found.labels == ("cyst", "tumour")
+    a, b = found.splits["all"]
+    assert a.label_masks == (
+        ("cyst", tmp_path / "masks/cyst/a.png"),
+        ("tumour", tmp_path / "masks/tumour/a.png"),
+    )
+    assert a.has_mask
+    assert not b.has_mask
+    assert found.masks_without_image["all"] == [tmp_path / "masks/tumour/z.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["readme.txt"], "no images found"),
+        (["images/readme.txt"], "holds no images"),
+        (["train/images/a.png", "images/a.png"], "keep one layout"),
+        (["val/images/a.png", "valid/images/a.png"], "both 'val' and 'valid' mean val"),
+        (["images/a.png", "images/a.jpg"], "same name up to the suffix"),
+        (["images/a.png", "masks/a.png", "masks/a_mask.png"], "named as its mask"),
+        (["images/a.png", "masks/a.png", "labels/a.png"], "keep one"),
+    ],
+)
+def test_folders_that_are_not_clear(tmp_path, names, message):
+    fill(tmp_path, *names)
+    with pytest.raises(InputError, match=message):
+        find_segmentation_cases(tmp_path)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        find_segmentation_cases(tmp_path / "missing")
+
+
+def test_groups_from_csv(tmp_path):
+    fill(tmp_path, "images/a.png", "images/b.png")
+    table = tmp_path / "patients.csv"
+    table.write_text("\ufeffpath;Patient\nimages/a.png;7\nb;8\nc;8\n", encoding="utf-8")
+    found = find_segmentation_cases(tmp_path, groups_csv=table, group_column="Patient")
+    assert [case.group for case in found["all"]] == ["7", "8"]
+    table.write_text("path,Patient\na.png,7\n")
+    with pytest.raises(InputError, match="1 of 2 images have no line in it, for instance 'b'"):
+        find_segmentation_cases(tmp_path, groups_csv=table, group_column="Patient")
+    with pytest.raises(InputError, match="needed together"):
+        find_segmentation_cases(tmp_path, groups_csv=table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,site\na,1\n", "column 'patient' was expected, but the columns are image, site"),
+        ("scan,patient\na,1\n", "one of the columns name, image"),
+        ("", "the columns are none"),
+        ("image,patient\na,\n", "line 2 has no patient"),
+        ("image,patient\na.png,1\na.jpg,2\n", "belongs to both '1' and '2'"),
+    ],
+)
+def test_csv_that_does_not_do(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_groups(tmp_path / "t.csv", "patient")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_keep_groups_together_and_use_every_case_once(seed):
+    everything = cases([7, 3, 3, 2, 2, 1, 1, 1, None, None, None])
+    folds = k_folds(everything, 3, seed)
+    validated = [case for _, val in folds for case in val]
+    assert sorted(case.name for case in validated) == sorted(case.name for case in everything)
+    for train, val in folds:
+        assert len(train) + len(val) == len(everything)
+        assert not {case.group for case in train if case.group} & {case.group for case in val}
+    # 23 cases: the largest group is 7, so that 8, 8 and 7 are within reach of dealing out largest first.
+    assert sorted(len(val) for _, val in folds) == [7, 8, 8]
+
+
+def test_splits_depend_on_seed_and_names_not_on_order():
+    everything = cases([2, 2, 1, 1, 3, 1, 2, 4])
+    shuffled = [everything[i] for i in np.random.default_rng(1).permutation(len(everything))]
+    names = [{case.name for case in val} for _, val in k_folds(everything, 4, seed=3)]
+    assert names == [{case.name for case in val} for _, val in k_folds(shuffled, 4, seed=3)]
+    first = {case.name for case in split_by_fraction(everything, 0.3, seed=3)[1]}
+    assert first == {case.name for case in split_by_fraction(shuffled, 0.3, seed=3)[1]}
+    assert (
+        len({frozenset(c.name for c in split_by_fraction(everything, 0.3, seed=s)[1]) for s in range(9)}) > 1
+    )
+
+
+def test_a_case_without_group_is_not_taken_for_a_group_of_its_name():
+    pair = [SegmentationCase("p1", "x"), SegmentationCase("a", "x", group="p1")]
+    train, val = split_by_fraction(pair, 0.5, seed=0)
+    assert len(train) == len(val) == 1
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_fraction_is_met_by_single_cases(fraction):
+    train, val = split_by_fraction(cases([None] * 40), fraction, seed=0)
+    assert len(val) == 40 * fraction
+    assert len(train) == 40 - len(val)
+
+
+def test_one_group_stays_for_training():
+    train, val = split_by_fraction(cases([1, 1]), 0.99, seed=0)
+    assert len(train) == len(val) == 1
+
+
+def test_splits_that_cannot_be():
+    with pytest.raises(InputError, match=r"only 3 groups; choose 3 or fewer"):
+        k_folds(cases([2, 2, 2]), 4, seed=0)
+    with pytest.raises(InputError, match=r"only 3 cases"):
+        k_folds(cases([None] * 3), 4, seed=0)
+    with pytest.raises(InputError, match="at least 2 folds"):
+        k_folds(cases([2, 2]), 1, seed=0)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        split_by_fraction(cases([2, 2]), 1.0, seed=0)
+    with pytest.raises(InputError, match="cannot be split"):
+        split_by_fraction(cases([5]), 0.5, seed=0)

@@ -1,0 +1,154 @@
+"""Masks in the ways in which files hold them."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Pillow
+
+from scalefuse.data.masks import MaskClasses, decode_mask, read_case_mask, read_mask
+from scalefuse.data.read import read_image
+from scalefuse.data.segmentation import SegmentationCase
+from scalefuse.errors import InputError
+
+DISC = (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 20).astype(np.uint8)
+COLOURS = MaskClasses(names=("ground", "red", "blue"), colours=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
+
+
+def save(path, array, **options):
+    Pillow.fromarray(array).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_binary_png(tmp_path, top):
+    mask = read_mask(save(tmp_path / "m.png", DISC * np.uint8(top)))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, DISC)
+
+
+def test_binary_of_other_kinds(tmp_path):
+    save(tmp_path / "one_bit.png", DISC.astype(bool))
+    save(tmp_path / "rgb.png", np.repeat(DISC[..., None] * np.uint8(255), 3, axis=2))
+    tifffile.imwrite(tmp_path / "float.tif", DISC.astype(np.float32))
+    tifffile.imwrite(tmp_path / "wide.tif", DISC.astype(np.uint16) * 65535)
+    for file in tmp_path.iterdir():
+        np.testing.assert_array_equal(read_mask(file), DISC, err_msg=file.name)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_rings_are_thresholded(tmp_path, mode):
+    Pillow.fromarray(DISC * np.uint8(255)).convert(mode).save(tmp_path / "m.jpg", quality=75)
+    assert len(np.unique(read_image(tmp_path / "m.jpg").pixels)) > 2
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.jpg"), DISC)
+
+
+def test_jpeg_that_was_saved_again_as_png(tmp_path):
+    save(tmp_path / "m.jpg", DISC * np.uint8(255), quality=75)
+    again = save(tmp_path / "again.png", read_image(tmp_path / "m.jpg").pixels)
+    np.testing.assert_array_equal(read_mask(again), DISC)
+
+
+def test_empty_jpeg_stays_empty():
+    rings = np.random.default_rng(0).integers(0, 5, (8, 8)).astype(np.uint8)
+    from scalefuse.data import Image
+
+    assert decode_mask(Image(rings, kind="jpeg")).max() == 0
+    with pytest.raises(InputError, match=r"the values 0, 1, 2, 3, 4; name its classes"):
+        decode_mask(Image(rings, kind="png"))
+
+
+def test_class_indices_and_values(tmp_path):
+    three = DISC + DISC * (np.arange(64) > 31).astype(np.uint8)
+    file = save(tmp_path / "m.png", three)
+    names = ("ground", "left", "right")
+    np.testing.assert_array_equal(read_mask(file, MaskClasses(names=names)), three)
+    file = save(tmp_path / "v.png", three * np.uint8(100))
+    np.testing.assert_array_equal(read_mask(file, MaskClasses(names=names, values=(0, 100, 200))), three)
+    with pytest.raises(
+        InputError, match=r"v\.png: the mask holds the values 100, 200, but .* 0 \(ground\), 1"
+    ):
+        read_mask(file, MaskClasses(names=names))
+    with pytest.raises(InputError, match=r"the values 0, 100, 200; name its classes"):
+        read_mask(file)
+
+
+def test_more_than_256_classes(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", np.array([[0, 300]], np.uint16))
+    mask = read_mask(tmp_path / "m.tif", MaskClasses(names=tuple(f"c{n}" for n in range(301))))
+    assert mask.dtype == np.uint16
+    assert mask.tolist() == [[0, 300]]
+
+
+def test_colour_map(tmp_path):
+    rgb = np.zeros((4, 6, 3), np.uint8)
+    rgb[:, 2:4, 0], rgb[:, 4:, 2] = 255, 255
+    expected = np.repeat([[0, 0, 1, 1, 2, 2]], 4, axis=0)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", rgb), COLOURS), expected)
+    # A mask of one class may have been saved as grey.
+    assert read_mask(save(tmp_path / "black.png", np.zeros((2, 2), np.uint8)), COLOURS).max() == 0
+    with pytest.raises(InputError, match="coloured; name the colour"):
+        read_mask(tmp_path / "m.png")
+    rgb[0, 0] = (1, 2, 3)
+    with pytest.raises(InputError, match=r"bad\.png: the mask holds the colour \(1, 2, 3\)"):
+        read_mask(save(tmp_path / "bad.png", rgb), COLOURS)
+
+
+def test_palette_indices_count_unless_colours_are_named(tmp_path):
+    picture = Pillow.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+    picture.save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png", MaskClasses(names=("a", "b", "c"))).tolist() == [[0, 1, 2]]
+    turned = MaskClasses(names=COLOURS.names, colours=COLOURS.colours[::-1])
+    assert read_mask(tmp_path / "m.png", turned).tolist() == [[2, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [(np.array([[0.0, 0.4]], np.float32), "fractions"), (np.array([[-1, 1]], np.int16), "from -1 to 1")],
+)
+def test_values_that_no_mask_has(tmp_path, array, message):
+    tifffile.imwrite(tmp_path / "m.tif", array)
+    with pytest.raises(InputError, match=message):
+        read_mask(tmp_path / "m.tif")
+
+
+def test_grey_picture_is_no_mask(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
+    with pytest.raises(InputError, match="a binary mask has the values"):
+        read_mask(save(tmp_path / "ramp.png", ramp))
+    with pytest.raises(InputError, match="a binary mask has the values"):
+        read_mask(save(tmp_path / "ramp.jpg", ramp))
+
+
+def test_labels_of_one_pixel(tmp_path):
+    save(tmp_path / "a.png", np.array([[0, 255]], np.uint8))
+    save(tmp_path / "b.png", np.array([[255, 255]], np.uint8))
+    case = SegmentationCase(
+        "x", tmp_path / "x.png", label_masks=(("a", tmp_path / "a.png"), ("b", tmp_path / "b.png"))
+    )
+    classes = MaskClasses(names=("b", "c", "a"), multi_label=True)
+    assert read_case_mask(case, classes).tolist() == [[[1, 1]], [[0, 0]], [[0, 1]]]
+    with pytest.raises(InputError, match="holds the label 'a', but the configuration names b"):
+        read_case_mask(case, MaskClasses(names=("b",), multi_label=True))
+    with pytest.raises(InputError, match="need classes that are multi-label"):
+        read_case_mask(case)
+    with pytest.raises(InputError, match="has no mask"):
+        read_case_mask(SegmentationCase("x", tmp_path / "x.png"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"names": ("only",)},
+        {"names": ("a", "a")},
+        {"names": ("a", "b"), "values": (0, 1, 2)},
+        {"names": ("a", "b"), "values": (3, 3)},
+        {"names": ("a", "b"), "values": (0, 70000)},
+        {"names": ("a", "b"), "colours": ((0, 0, 0), (0, 0, 300))},
+        {"names": ("a", "b"), "values": (0, 1), "colours": ((0, 0, 0), (0, 0, 1))},
+        {"names": ("a", "b"), "values": (0, 1), "multi_label": True},
+    ],
+)
+def test_classes_that_contradict_themselves(wrong):
+    with pytest.raises(ValueError):
+        MaskClasses(**wrong)
