@@ -40,9 +40,12 @@ def pooled_attention(x: Tensor) -> Tensor:
         tensor([[[[2., 2., 5.]]]])
     """
     height, width = x.shape[-2:]
-    pooled = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
-    # ReLU before the upsampling: the same values from a quarter of the work.
-    return F.interpolate(F.relu(pooled), scale_factor=2.0, mode="nearest")[..., :height, :width]
+    # One more row and column complete the last windows of an odd size (an even one ignores them); the same
+    # mean of ones is the share of each window that exists. Unlike `ceil_mode` and slicing, this holds for
+    # every size in one exported graph. ReLU before the upsampling: the same values, a quarter of the work.
+    pooled, share = (F.avg_pool2d(F.pad(t, (0, 1, 0, 1)), 2) for t in (x, x.new_ones(1, 1, height, width)))
+    upsampled = F.interpolate(F.relu(pooled / share), scale_factor=2.0, mode="nearest")
+    return F.pad(upsampled, (0, width - upsampled.shape[-1], 0, height - upsampled.shape[-2]))
 
 
 class DilatedResidualAttention(nn.Module):
