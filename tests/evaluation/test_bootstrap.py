@@ -55,7 +55,7 @@ def test_paired_is_the_interval_of_the_differences():
     ("call", "message"),
     [
         (lambda: bootstrap_interval([[1.0]]), "shape"),
-        (lambda: bootstrap_interval([1.0, np.inf]), "1 infinite"),
+        (lambda: bootstrap_interval([1.0, np.inf]), "1 infinite ones"),
         (lambda: bootstrap_interval([1.0], confidence=95), "got 95"),
         (lambda: bootstrap_interval([1.0], num_resamples=0), "got 0"),
         (lambda: paired_bootstrap([1.0], [1.0, 2.0]), "1 and 2"),

@@ -122,8 +122,8 @@ def _cases(values: ArrayLike) -> NDArray[np.float64]:
         raise InputError(f"Expected one number per case, shape (n,), but got shape {cases.shape}.")
     if np.isinf(cases).any():
         raise InputError(
-            f"Expected finite values (or NaN for a missing one), but got {int(np.isinf(cases).sum())} infinite; "
-            "give them a finite value or leave these cases out."
+            f"Expected finite values (or NaN for a missing one), but got {int(np.isinf(cases).sum())} "
+            "infinite ones; give them a finite value or leave these cases out."
         )
     return cases
 
