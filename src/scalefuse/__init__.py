@@ -4,4 +4,17 @@ Three published networks, three tasks, one tool: segment with MSRF-Net, fuse two
 classify with HiFuse. Research software, not a medical device.
 """
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # `scalefuse.load` without importing PyTorch for those who only ask for the version.
+    if name == "load":
+        from scalefuse.inference.loading import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

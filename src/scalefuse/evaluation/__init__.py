@@ -1,1 +1,1 @@
-"""From predictions and references to per-case tables and summaries with honest intervals."""
+"""Measuring: cases to a per-case table to a summary with intervals."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from scalefuse.fusion import strategies
+from scalefuse.fusion import adaptive, strategies
 
 Strategy = Callable[[Tensor, Tensor], Tensor]
 
@@ -19,6 +19,7 @@ STRATEGIES: dict[str, Strategy] = {
     "l1_norm": strategies.l1_norm,
     "l1_norm_raw": strategies.l1_norm_raw,
     "l1_norm_half": strategies.l1_norm_half,
+    "local_energy_ratio": adaptive.local_energy_ratio,
 }
 """Name → function of two feature tensors ``(N, C, H, W)``."""
 

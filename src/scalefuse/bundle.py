@@ -1,0 +1,341 @@
+"""A trained model as a folder or one zip: ``model.safetensors``, ``bundle.json`` and a model card.
+
+Nothing in a bundle can run code: weights are safetensors, everything else is JSON and text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import platform
+import shutil
+import struct
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from scalefuse import __version__
+from scalefuse.catalog import NETWORKS, NetworkConfig
+from scalefuse.data.atomic import atomic_folder, atomic_write
+from scalefuse.errors import BundleError
+from scalefuse.networks.spec import Task
+from scalefuse.schema import Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+WEIGHTS, INFO, CARD = "model.safetensors", "bundle.json", "README.md"
+SHIPPED = Path(__file__).parent / "weights"
+"""Folder of the bundles that are installed with the package."""
+
+FORMAT_VERSION = 1
+
+
+class TrainingData(Schema):
+    """What a model was trained on.
+
+    Attributes:
+        description: One line for people.
+        licence: Terms of the data, which bind users of the weights too.
+        num_cases: Training cases.
+        fingerprint: SHA-256 over names and contents of the training files; equal data give equal prints.
+    """
+
+    description: str = "not recorded"
+    licence: str = "not recorded"
+    num_cases: int | None = None
+    fingerprint: str | None = None
+
+
+class BundleInfo(Schema):
+    """Contents of ``bundle.json``.
+
+    Attributes:
+        format_version: Version of this layout.
+        name: Name of the model.
+        task: What it does.
+        network: Network and its constructor arguments.
+        preprocessing: How pixels became network input in training, as the task's predictor reads it.
+        labels: Names of the classes, in the order of the output channels.
+        postprocessing: Fitted on validation data, as the task's predictor reads it.
+        strategy: Fusion strategy used when none is asked for.
+        training_data: What it was trained on.
+        metrics: Measured values, with the split in the name.
+        config: The full effective run configuration of the training, if it was trained by ScaleFuse.
+        versions: Software that wrote the bundle.
+        created: UTC time, ISO 8601.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str
+    task: Task
+    network: NetworkConfig
+    preprocessing: dict[str, Any] = Field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    postprocessing: dict[str, Any] | None = None
+    strategy: str | None = None
+    training_data: TrainingData = TrainingData()
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    created: str | None = None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory.
+
+    Attributes:
+        info: Contents of ``bundle.json``.
+        state: Parameters and buffers by name.
+        card: Text of the model card.
+        source: Folder or zip file it came from.
+    """
+
+    info: BundleInfo
+    state: dict[str, Tensor]
+    card: str
+    source: Path
+
+    def build_network(self) -> nn.Module:
+        """The network with the bundle's weights, in evaluation mode.
+
+        Raises:
+            BundleError: A tensor is missing, unknown or of another shape.
+        """
+        import torch
+
+        spec = NETWORKS[self.info.network.name]
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in spec.build(self.info.network).state_dict().items()}
+        missing = [name for name in shapes if name not in self.state]
+        unknown = [name for name in self.state if name not in shapes]
+        wrong = [
+            f"{name} {tuple(self.state[name].shape)} instead of {tuple(shape)}"
+            for name, shape in shapes.items()
+            if name in self.state and self.state[name].shape != shape
+        ]
+        for problem, names in (("misses", missing), ("holds unknown", unknown), ("holds misshapen", wrong)):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                raise BundleError(
+                    f"{self.source}: {WEIGHTS} {problem} tensors for {self.info.network.name}: "
+                    f"{', '.join(names[:3])}{more}; the bundle is damaged or was edited, make it again."
+                )
+        network = spec.build(self.info.network)
+        network.load_state_dict({name: tensor.float() for name, tensor in self.state.items() if tensor.is_floating_point()} | {
+            name: tensor for name, tensor in self.state.items() if not tensor.is_floating_point()
+        })
+        return network.eval()
+
+
+def shipped_bundles() -> list[str]:
+    """Names of the bundles that are installed with the package.
+
+    Example:
+        >>> "dilran" in shipped_bundles()
+        True
+    """
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{INFO}"))
+
+
+def is_bundle(name_or_path: str | Path) -> bool:
+    """Whether something names a shipped bundle, or is a folder or zip file that holds one.
+
+    Example:
+        >>> is_bundle("dilran"), is_bundle("no-such-model")
+        (True, False)
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        return (path / INFO).is_file()
+    if path.is_file():
+        return zipfile.is_zipfile(path) and INFO in zipfile.ZipFile(path).namelist()
+    return str(name_or_path) in shipped_bundles()
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """Read a bundle.
+
+    Args:
+        name_or_path: A folder, a zip file, or the name of a shipped bundle.
+
+    Raises:
+        BundleError: There is none, or it is damaged or no bundle.
+
+    Example:
+        >>> load_bundle("dilran").info.task
+        'fusion'
+    """
+    path = Path(name_or_path)
+    if not path.exists():
+        if str(name_or_path) not in shipped_bundles():
+            raise BundleError(_not_found(str(name_or_path)))
+        path = SHIPPED / str(name_or_path)
+    if path.is_dir():
+        files = {name: path / name for name in (INFO, WEIGHTS, CARD)}
+        absent = [name for name in (INFO, WEIGHTS) if not files[name].is_file()]
+        if absent:
+            raise BundleError(f"{path}: no bundle: {' and '.join(absent)} not in the folder; give a bundle.")
+        contents = {name: file.read_bytes() for name, file in files.items() if file.is_file()}
+    else:
+        contents = _read_zip(path)
+    return Bundle(
+        info=_parse_info(path, contents[INFO]),
+        state=_parse_weights(path, contents[WEIGHTS]),
+        card=contents.get(CARD, b"").decode("utf-8", "replace"),
+        source=path,
+    )
+
+
+def save_bundle(
+    path: str | Path, info: BundleInfo, state: Mapping[str, Tensor], card: str, *, half: bool = False
+) -> Path:
+    """Write a bundle, whole or not at all.
+
+    Args:
+        path: Folder to write, or a file ending in ``.zip``. An existing bundle there is replaced.
+        info: Contents of ``bundle.json``; versions and time are filled in.
+        state: Parameters and buffers by name.
+        card: Model card, Markdown.
+        half: Store floating-point tensors in half precision.
+
+    Raises:
+        BundleError: ``path`` is a folder that holds something else.
+        OutputError: It cannot be written.
+    """
+    import torch
+    from safetensors.torch import save
+
+    path = Path(path)
+    tensors = {}
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        tensors[name] = tensor.half() if half and tensor.is_floating_point() else tensor
+    versions = {"scalefuse": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    info = info.model_copy(
+        update={"versions": versions, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    )
+    files = {
+        WEIGHTS: save(tensors),
+        INFO: (json.dumps(info.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode(),
+        CARD: card.encode(),
+    }
+    if path.suffix == ".zip":
+        with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return path
+    if path.is_dir() and any(path.iterdir()) and not (path / INFO).is_file():
+        raise BundleError(f"{path}: a folder with other files stands there; give a new folder for the bundle.")
+    with atomic_folder(path) as folder:
+        if path.is_dir():
+            # Logs and the like that were kept beside the bundle stay there.
+            for kept in path.iterdir():
+                if kept.name not in files:
+                    (shutil.copytree if kept.is_dir() else shutil.copy2)(kept, folder / kept.name)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    return path
+
+
+def _not_found(name: str) -> str:
+    names = shipped_bundles()
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"{name}: no such bundle; {hint}Give a bundle folder, a .zip file, or one of the models that come "
+        f"with ScaleFuse: {', '.join(names) or 'none'}."
+    )
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    hint = "give a bundle folder or zip; `scalefuse convert` makes one from a published checkpoint"
+    if not zipfile.is_zipfile(path):
+        raise BundleError(f"{path}: not a ScaleFuse bundle; {hint}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            absent = [name for name in (INFO, WEIGHTS) if name not in names]
+            if absent:
+                raise BundleError(f"{path}: no bundle: it has no {' and no '.join(absent)}; {hint}.")
+            return {name: archive.read(name) for name in (INFO, WEIGHTS, CARD) if name in names}
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise BundleError(f"{path}: the zip file is damaged ({error}); copy it again.") from error
+
+
+def _parse_info(path: Path, data: bytes) -> BundleInfo:
+    try:
+        raw = json.loads(data)
+        if isinstance(raw, dict) and raw.get("format_version", 0) > FORMAT_VERSION:
+            raise BundleError(
+                f"{path}: written in bundle format {raw['format_version']}, but this ScaleFuse reads up to "
+                f"{FORMAT_VERSION}; install a newer ScaleFuse."
+            )
+        return BundleInfo.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the top"
+        raise BundleError(f"{path}: {INFO} is wrong at {place}: {first['msg']}; make the bundle again.") from error
+    except (ValueError, TypeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{path}: {INFO} is not valid JSON ({error}); copy the bundle again.") from error
+
+
+def _parse_weights(path: Path, data: bytes) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, struct.error) as error:
+        raise BundleError(
+            f"{path}: {WEIGHTS} is no complete safetensors file ({os.fspath(str(error))}); copy it again."
+        ) from error
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Read tensors from somebody else's checkpoint without running any code in it.
+
+    Args:
+        path: A ``torch.save`` file (a state dict, or a dict that holds one) or a safetensors file.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        BundleError: The file is missing, damaged, would run code, or holds no state dict.
+    """
+    import pickle
+
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file; give the checkpoint that the authors released.")
+    if path.suffix == ".safetensors":
+        return _parse_weights(path, path.read_bytes())
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BundleError(
+            f"{path}: refused, because the file holds more than tensors and could run code when loaded; "
+            "ask its author for a plain state dict or a safetensors file."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(f"{path}: not a readable checkpoint ({line}); download it again.") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise BundleError(f"{path}: holds no state dict (names to tensors); give the file with the weights.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

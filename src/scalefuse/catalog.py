@@ -1,0 +1,22 @@
+"""THE list of networks: one literal dict, one literal union of their configs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from scalefuse.networks.dilran.spec import SPEC as DILRAN_SPEC
+from scalefuse.networks.dilran.spec import DILRANConfig
+from scalefuse.networks.msrf_net.spec import SPEC as MSRF_NET_SPEC
+from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+from scalefuse.networks.spec import NetworkSpec
+
+NETWORKS: dict[str, NetworkSpec] = {
+    "dilran": DILRAN_SPEC,
+    "msrf_net": MSRF_NET_SPEC,
+}
+"""Name to what ScaleFuse knows about the network."""
+
+NetworkConfig = Annotated[DILRANConfig | MSRFNetConfig, Field(discriminator="name")]
+"""A config of any catalogued network, told apart by its ``name``."""

@@ -1,0 +1,55 @@
+"""What the commands share on the terminal: the console, progress bars, tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+NOTICE = "Research software, not a medical device."
+
+
+def progress_bar(unit: str) -> Progress:
+    """A progress bar on standard error: counts, bar, time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        console=err,
+        transient=False,
+    )
+
+
+def print_failures(failures: list[str], total: int) -> None:
+    """List what went wrong in a batch."""
+    err.print(f"[bold red]{len(failures)} of {total} failed:[/]")
+    for line in failures:
+        err.print(f"  - {line}", markup=False)
+
+
+def means_table(summary: dict[str, Any], metrics: list[str], *, title: str) -> Table:
+    """Means per method, the best of each measure in bold."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    methods = summary["methods"]
+    best = {
+        metric: max((values[metric]["mean"] for values in methods.values() if values[metric]["mean"] is not None), default=None)
+        for metric in metrics
+    }
+    for method, values in methods.items():
+        cells = []
+        for metric in metrics:
+            mean = values[metric]["mean"]
+            text = "–" if mean is None else f"{mean:.3f}"
+            cells.append(f"[bold]{text}[/]" if mean is not None and mean == best[metric] else text)
+        table.add_row(method, *cells)
+    return table

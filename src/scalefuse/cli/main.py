@@ -1,0 +1,62 @@
+"""Entry point of ``scalefuse``: collects the commands and turns user errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from scalefuse import __version__
+from scalefuse.cli import convert, demo, evaluate, fuse, networks, train
+from scalefuse.errors import ScaleFuseError
+
+app = typer.Typer(
+    name="scalefuse",
+    help="Multi-scale feature fusion for medical images. Research software, not a medical device.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (fuse.fuse, train.train, evaluate.evaluate, convert.convert, networks.networks, demo.demo):
+    app.command()(command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"scalefuse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except ScaleFuseError as error:
+        from scalefuse.cli.console import err
+
+        err.print(f"[bold red]error:[/] {_plain(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(" ".join(text.split("\n")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""``scalefuse train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    config: Annotated[
+        str | None, typer.Argument(help="YAML file, or the name of a shipped configuration such as dilran.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override, such as optimizer.learning_rate=0.001; repeatable."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of a run to go on with, from its last finished epoch.")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the full effective configuration and exit.")
+    ] = False,
+) -> None:
+    """Train a network on your own images and write it as a bundle.
+
+    Stop with Ctrl-C and go on with --resume; the result is that of an undisturbed run.
+
+    Example: scalefuse train dilran --set 'data.train=[{a: CT, b: MRI}]' --set data.val=[] -o runs/mine
+    """
+    from scalefuse.config import config_yaml, load_config
+    from scalefuse.errors import ConfigError
+
+    overrides = list(settings or [])
+    if resume is not None:
+        if output is not None:
+            raise ConfigError("--resume names the folder of the run; leave --output out.")
+        from scalefuse.workflows.train import CONFIG, resume_config
+
+        run = load_config(config, overrides) if config else resume_config(resume)
+        if not config and overrides:
+            run = load_config(resume / CONFIG, overrides)
+        run = run.model_copy(update={"output": resume})
+    elif config is None:
+        raise ConfigError("Name a configuration: a YAML file or a shipped one, such as `scalefuse train dilran`.")
+    else:
+        run = load_config(config, overrides)
+        if output is not None:
+            run = run.model_copy(update={"output": output})
+    if print_config:
+        typer.echo(config_yaml(run), nl=False)
+        return
+    _run(run, resume=resume is not None)
+
+
+def _run(config: Any, *, resume: bool) -> None:
+    from scalefuse.cli.console import NOTICE, err, out, progress_bar
+    from scalefuse.training.fit import Progress, TrainingInterrupted
+    from scalefuse.workflows.train import train as run
+
+    with progress_bar("batches") as bar:
+        task = bar.add_task("Training", total=None)
+
+        def report(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=f"Epoch {progress.epoch}/{progress.num_epochs}",
+                total=progress.num_batches,
+                completed=progress.batch,
+            )
+            if progress.epoch_ended:
+                values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(progress.values.items()))
+                err.print(f"epoch {progress.epoch}/{progress.num_epochs}  {values}", markup=False)
+
+        try:
+            result = run(config, resume=resume, report=report, say=lambda line: err.print(line, markup=False))
+        except TrainingInterrupted:
+            bar.stop()
+            err.print(f"Stopped. Go on with: scalefuse train --resume {config.run_folder}", markup=False)
+            raise typer.Exit(130) from None
+    for name, value in result.metrics.items():
+        out.print(f"{name}: {value:.4f}", markup=False)
+    out.print(f"bundle: {result.bundle}", markup=False)
+    err.print(NOTICE, style="dim")

@@ -1,0 +1,102 @@
+"""What every training run configures, whatever its task."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from scalefuse.schema import Schema
+
+
+def _expand(path: Path) -> Path:
+    """Fill in ``~`` and ``$NAME`` or ``${NAME}``; an unset variable is an error, not an odd path."""
+    text = os.path.expandvars(str(path))
+    unset = re.search(r"\$\{?(\w+)\}?", text)
+    if unset:
+        raise ValueError(f"the environment variable {unset[1]} in {str(path)!r} is not set; set it to a folder")
+    return Path(text).expanduser()
+
+
+DataPath = Annotated[Path, AfterValidator(_expand)]
+"""A path that may hold ``~`` and environment variables; relative ones start at the working directory."""
+
+
+class OptimizerConfig(Schema):
+    """Optimiser and learning-rate schedule.
+
+    Attributes:
+        name: ``adam`` or ``adamw``.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled for ``adamw``; added to the gradient for ``adam``.
+        schedule: ``constant``, or ``cosine`` down to ``final_fraction`` of the peak, step by step.
+        warmup_fraction: Part of all steps over which the rate rises linearly from 0.
+        final_fraction: Last learning rate over the peak, for ``cosine``.
+    """
+
+    name: Literal["adam", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    final_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+
+class TrainingConfig(Schema):
+    """Length, precision and bookkeeping of a training run.
+
+    Attributes:
+        epochs: Passes over the training data, or over ``samples_per_epoch`` drawn from it.
+        samples_per_epoch: Samples that count as an epoch; all training cases once where None.
+        batch_size: Samples per step.
+        precision: ``fp32``, ``bf16`` (mixed), or ``auto``: bf16 where the processor computes in it.
+        channels_last: Memory layout that convolutions are faster in.
+        gradient_clip: Largest gradient norm, or None.
+        ema_decay: Decay per step of the moving average of the weights that is validated and kept, or None.
+        early_stop_patience: Validations without a new best before training stops, or None.
+        validate_every: Epochs between validations.
+        workers: Processes that prepare data beside the training; 0 prepares in the training process.
+        threads: Processor threads for the network, or None for all.
+        seed: Fixes initial weights, data order and augmentation.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 50
+    samples_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = 0.995
+    early_stop_patience: Annotated[int, Field(ge=1)] | None = None
+    validate_every: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class RunBase(Schema):
+    """What the configurations of all tasks share.
+
+    Attributes:
+        name: Name of the model; also of its folder under ``runs``.
+        output: Folder of the run; ``runs/<name>`` where None.
+        description: One line on the training data, for the model card.
+        licence: Terms of the training data, for the model card.
+        optimizer: Optimiser and schedule.
+        training: Length, precision and bookkeeping.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    output: Path | None = None
+    description: str = "not described"
+    licence: str = "not stated"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @property
+    def run_folder(self) -> Path:
+        """Where checkpoints, logs and the bundle go."""
+        return self.output or Path("runs") / self.name

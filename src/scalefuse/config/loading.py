@@ -1,0 +1,179 @@
+"""Reading a run configuration, with errors that name the key, the place and the nearest right key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import yaml
+from pydantic import BaseModel, Discriminator, TypeAdapter, ValidationError
+
+from scalefuse.config.fusion import FusionRun
+from scalefuse.config.segmentation import SegmentationRun
+from scalefuse.errors import ConfigError
+
+RunConfig = Annotated[FusionRun | SegmentationRun, Discriminator("task")]
+"""The configuration of any training run, told apart by its ``task``."""
+
+_RUNS: dict[str, type[FusionRun] | type[SegmentationRun]] = {
+    "fusion": FusionRun,
+    "segmentation": SegmentationRun,
+}
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with ScaleFuse.
+
+    Example:
+        >>> "dilran" in shipped_configs()
+        True
+    """
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> FusionRun | SegmentationRun:
+    """Read and validate a run configuration.
+
+    Args:
+        source: A YAML file or the name of a shipped configuration; None starts from the defaults for fusion.
+        overrides: ``key=value`` strings with dotted keys; values are read as YAML.
+
+    Raises:
+        ConfigError: No such file, not YAML, an unknown key or a wrong value. All problems are listed.
+
+    Example:
+        >>> load_config("dilran", ["optimizer.learning_rate=0.01"]).optimizer.learning_rate
+        0.01
+        >>> load_config("dilran", ["optimizer.learning_rat=0.01"])
+        Traceback (most recent call last):
+        scalefuse.errors.ConfigError: dilran: unknown key 'learning_rat' in optimizer; did you mean 'learning_rate'?
+    """
+    raw = _read(source) if source is not None else {}
+    for override in overrides:
+        _apply(raw, override)
+    label = str(source) if source is not None else "configuration"
+    task = raw.get("task", "fusion")
+    if task not in _RUNS:
+        raise ConfigError(f"{label}: unknown task {task!r}; expected one of: {', '.join(_RUNS)}.")
+    try:
+        return TypeAdapter(_RUNS[task]).validate_python(raw)
+    except ValidationError as error:
+        lines = [_explain(problem, _RUNS[task]) for problem in error.errors()]
+        raise ConfigError(f"{label}: " + "; ".join(dict.fromkeys(lines))) from error
+
+
+def config_yaml(config: BaseModel) -> str:
+    """The full effective configuration as YAML, defaults included.
+
+    Example:
+        >>> print(config_yaml(load_config("dilran").optimizer).splitlines()[0])
+        name: adamw
+    """
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    path = Path(source)
+    if not path.is_file():
+        shipped = CONFIGS / f"{source}.yaml"
+        if not shipped.is_file():
+            near = difflib.get_close_matches(str(source), shipped_configs(), n=1)
+            hint = f" did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"{source}: no such configuration;{hint} Give a YAML file or one of: "
+                f"{', '.join(shipped_configs())}."
+            )
+        path = shipped
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}: not valid YAML{place} ({problem}); mend the file.") from error
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, but got {type(raw).__name__}; mend the file.")
+    return raw
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override}: expected key=value, such as optimizer.learning_rate=0.001.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from error
+    if isinstance(value, str):
+        # YAML 1.1 reads 1e-4 as text; people mean the number.
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    *parents, last = key.strip().split(".")
+    place: Any = raw
+    for depth, part in enumerate(parents):
+        if isinstance(place, list):
+            place = _item(place, part, override)
+            continue
+        if place.get(part) is None:
+            place[part] = {}
+        place = place[part]
+        if not isinstance(place, dict | list):
+            raise ConfigError(
+                f"--set {override}: {'.'.join(parents[: depth + 1])} is a value, not a section with keys."
+            )
+    if isinstance(place, list):
+        _item(place, last, override)
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _item(items: list[Any], part: str, override: str) -> Any:
+    if not part.isdigit() or int(part) >= len(items):
+        raise ConfigError(f"--set {override}: {part!r} is no entry of a list of {len(items)}; count from 0.")
+    return items[int(part)]
+
+
+def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
+    location = [part for part in problem["loc"]]
+    place = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in location[:-1])
+        keys = _keys(model, location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(keys)}."
+        return f"unknown key {str(location[-1])!r} in {parent or 'the top level'}; {hint}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    got = problem.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    return f"{place or 'the configuration'}: {message}{shown}"
+
+
+def _keys(model: Any, location: Sequence[Any]) -> list[str]:
+    """Names of the fields at a place inside a model."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            continue  # the tag of a union
+        model = _model_in(fields[part].annotation)
+    return list(getattr(model, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None

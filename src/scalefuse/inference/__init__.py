@@ -1,0 +1,1 @@
+"""Predictors: a trained network and everything around it, from picture to picture."""

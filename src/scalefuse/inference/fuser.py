@@ -1,0 +1,228 @@
+"""Fusing two pictures with a trained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalefuse.data.colour import from_luma_chroma, to_luma_chroma
+from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
+from scalefuse.data.write import from_unit
+from scalefuse.errors import BundleError, InputError
+from scalefuse.fusion import STRATEGIES
+from scalefuse.fusion.baselines import BASELINES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scalefuse.bundle import Bundle
+
+DEFAULT_STRATEGY = "local_energy_ratio"
+"""Strategy used where neither the user nor the bundle names one."""
+
+
+class FusionEngine(Protocol):
+    """What computes features and pictures; a DILRAN module is one."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map images ``(N, 1, H, W)`` in [0, 1] to features ``(N, C, H, W)``."""
+        ...
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Map features ``(N, C, H, W)`` to images ``(N, 1, H, W)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class FusedImage:
+    """A fused picture and what is needed to write it.
+
+    Attributes:
+        unit: ``(H, W)``, or ``(H, W, 3)`` where an input was in colour; values in [0, 1].
+        bits: 8 where both inputs had 8 bits, else 16.
+        like: The first input, whose geometry the result has.
+        ranges: For each input, the values that became 0 and 1.
+    """
+
+    unit: NDArray[np.float32]
+    bits: int
+    like: Image
+    ranges: tuple[tuple[float, float], tuple[float, float]]
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """The picture in whole numbers of :attr:`bits` bits, as it is written."""
+        return from_unit(self.unit, self.bits)
+
+
+class Fuser:
+    """Fuses two registered pictures of one patient.
+
+    Args:
+        engine: A network with ``encode`` and ``decode``.
+        strategy: Name in :data:`scalefuse.fusion.STRATEGIES`, or ``baseline:NAME`` with a name in
+            :data:`scalefuse.fusion.baselines.BASELINES`, which leaves the network out.
+
+    Raises:
+        InputError: Unknown strategy.
+
+    Example:
+        >>> import scalefuse
+        >>> fuser = scalefuse.load("dilran")
+        >>> ct, mri = np.random.default_rng(0).random((2, 40, 33), dtype=np.float32)
+        >>> fuser(ct, mri).shape
+        (40, 33)
+    """
+
+    def __init__(self, engine: FusionEngine, *, strategy: str = DEFAULT_STRATEGY) -> None:
+        self.engine = engine
+        self.strategy = check_strategy(strategy)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, *, strategy: str | None = None) -> Fuser:
+        """A fuser from a bundle; ``strategy`` overrides the bundle's.
+
+        Raises:
+            BundleError: The bundle is for another task, or damaged.
+        """
+        if bundle.info.task != "fusion":
+            raise BundleError(
+                f"{bundle.source}: a bundle for {bundle.info.task}, but fusion needs one for fusion; "
+                "use `scalefuse predict` with this one, or leave the model out."
+            )
+        network: Any = bundle.build_network()
+        network = network.to(memory_format=torch.channels_last)
+        return cls(network, strategy=strategy or bundle.info.strategy or DEFAULT_STRATEGY)
+
+    def fuse_tensors(self, a: Tensor, b: Tensor) -> Tensor:
+        """Fuse grey images.
+
+        Args:
+            a: First images, ``(N, 1, H, W)``, values in [0, 1].
+            b: Second images, same shape.
+
+        Returns:
+            ``(N, 1, H, W)``, clamped to [0, 1].
+        """
+        with torch.inference_mode():
+            kind, _, name = self.strategy.rpartition(":")
+            if kind:
+                return BASELINES[name](a, b).clamp(0, 1)
+            # One image at a time: features are 64 times as large as the picture.
+            f1, f2 = self.engine.encode(a), self.engine.encode(b)
+            fused = STRATEGIES[name](f1, f2)
+            del f1, f2
+            return self.engine.decode(fused).float().clamp(0, 1)
+
+    def __call__(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+        """Fuse two arrays with values in [0, 1].
+
+        Args:
+            a: ``(H, W)`` or ``(H, W, 3)``.
+            b: ``(H, W)`` or ``(H, W, 3)``, same height and width.
+
+        Returns:
+            ``(H, W)``, or ``(H, W, 3)`` where an input is in colour: its luma is fused and its chroma kept;
+            of two colour pictures each pixel's chroma is weighted by its saturation.
+
+        Raises:
+            InputError: Sizes differ, are below the network's smallest, or values are not in [0, 1].
+        """
+        lumas, chromas = [], []
+        for name, image in (("first", a), ("second", b)):
+            _check_array(image, name)
+            if image.ndim == 3:
+                luma, chroma = to_luma_chroma(image)
+                chromas.append(chroma)
+            else:
+                luma = np.asarray(image, dtype=np.float32)
+            lumas.append(luma)
+        if lumas[0].shape != lumas[1].shape:
+            raise InputError(
+                f"The first image is {_size(lumas[0])}, the second {_size(lumas[1])} pixels (height×width), "
+                "but both must be of one size and registered; resample one onto the other."
+            )
+        first, second = (torch.from_numpy(np.ascontiguousarray(luma))[None, None] for luma in lumas)
+        fused: NDArray[np.float32] = self.fuse_tensors(first, second)[0, 0].numpy()
+        if not chromas:
+            return fused
+        return from_luma_chroma(fused, chromas[0] if len(chromas) == 1 else _join_chroma(*chromas))
+
+    def fuse_images(
+        self,
+        a: Image,
+        b: Image,
+        *,
+        range_a: IntensityRange | str | None = None,
+        range_b: IntensityRange | str | None = None,
+    ) -> FusedImage:
+        """Fuse two pictures as read from files.
+
+        Args:
+            a: First picture; the result has its geometry.
+            b: Second picture.
+            range_a: Which values of ``a`` become 0 and 1; needed where the file does not say.
+            range_b: The same for ``b``.
+
+        Raises:
+            InputError: Sizes differ (both are named), a range is needed or does not fit.
+        """
+        choices = resolve_intensity(a, range_a), resolve_intensity(b, range_b)
+        if a.size != b.size:
+            raise InputError(
+                f"{a.label} is {a.size[0]}×{a.size[1]} and {b.label} is {b.size[0]}×{b.size[1]} pixels "
+                "(height×width), but both must be of one size and registered; resample one onto the other."
+            )
+        (unit_a, bounds_a), (unit_b, bounds_b) = to_unit(a.pixels, choices[0]), to_unit(b.pixels, choices[1])
+        try:
+            unit = self(unit_a, unit_b)
+        except InputError as error:
+            raise InputError(f"{a.label} with {b.label}: {error}") from error
+        bits = 8 if a.bits == 8 and b.bits == 8 else 16
+        return FusedImage(unit=unit, bits=bits, like=a, ranges=(bounds_a, bounds_b))
+
+
+def check_strategy(name: str) -> str:
+    """Return ``name`` if it is a strategy or ``baseline:NAME``.
+
+    Raises:
+        InputError: It is not; the message lists those that exist.
+
+    Example:
+        >>> check_strategy("average")
+        'average'
+    """
+    known = [*STRATEGIES, *(f"baseline:{baseline}" for baseline in BASELINES)]
+    if name not in known:
+        import difflib
+
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"Unknown strategy {name!r};{hint} Expected one of: {', '.join(known)}.")
+    return name
+
+
+def _check_array(image: NDArray[Any], name: str) -> None:
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise InputError(f"The {name} image has shape {image.shape}; expected (H, W) or (H, W, 3).")
+    # One pass that also catches NaN, which compares false.
+    if not (image.size and image.min() >= 0 and image.max() <= 1):
+        raise InputError(f"The {name} image has values outside [0, 1] or NaN; scale it to [0, 1] first.")
+
+
+def _size(image: NDArray[Any]) -> str:
+    return f"{image.shape[0]}×{image.shape[1]}"
+
+
+def _join_chroma(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    saturation1, saturation2 = np.abs(first), np.abs(second)
+    total = saturation1 + saturation2
+    joined: NDArray[np.float32] = np.divide(
+        first * saturation1 + second * saturation2, total, out=np.zeros_like(first), where=total > 0
+    )
+    return joined

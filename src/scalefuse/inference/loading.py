@@ -1,0 +1,41 @@
+"""From the name or path of a bundle to a predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalefuse.bundle import Bundle, load_bundle
+
+if TYPE_CHECKING:
+    from scalefuse.inference.fuser import Fuser
+    from scalefuse.inference.segmenter import Segmenter
+
+
+def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter:
+    """Load a trained model, ready to use.
+
+    Args:
+        name_or_path: A bundle's folder or zip file, or the name of one that comes with ScaleFuse.
+        **options: Passed to the predictor: ``strategy`` for fusion; ``tta``, ``tile``, … for segmentation.
+
+    Returns:
+        A :class:`~scalefuse.inference.fuser.Fuser` or a
+        :class:`~scalefuse.inference.segmenter.Segmenter`, by the bundle's task.
+
+    Raises:
+        BundleError: There is no such bundle, or it is damaged.
+
+    Example:
+        >>> import scalefuse
+        >>> type(scalefuse.load("dilran")).__name__
+        'Fuser'
+    """
+    bundle = name_or_path if isinstance(name_or_path, Bundle) else load_bundle(name_or_path)
+    if bundle.info.task == "segmentation":
+        from scalefuse.inference.segmenter import Segmenter
+
+        return Segmenter.from_bundle(bundle, **options)
+    from scalefuse.inference.fuser import Fuser
+
+    return Fuser.from_bundle(bundle, **options)

@@ -1,0 +1,1 @@
+"""Losses that a paper defines and no library has, and differentiable measures of fused pictures."""

@@ -1,0 +1,1 @@
+"""Training: one Lightning module per task, and the one way they are fitted."""

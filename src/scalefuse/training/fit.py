@@ -1,0 +1,193 @@
+"""Fitting: the trainer, its checkpoints and logs, stopping and resuming."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from scalefuse.config.base import TrainingConfig
+from scalefuse.errors import BundleError
+
+CHECKPOINTS = "checkpoints"
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+class TrainingInterrupted(Exception):
+    """Training was stopped by Ctrl-C; the finished epochs are in the run folder's last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run stands.
+
+    Attributes:
+        epoch: Current epoch, from 1.
+        num_epochs: Epochs of the whole run.
+        batch: Finished batches of the epoch.
+        num_batches: Batches of an epoch.
+        values: Latest logged values by name.
+        epoch_ended: Whether this reports the end of an epoch, validation included.
+    """
+
+    epoch: int
+    num_epochs: int
+    batch: int
+    num_batches: int
+    values: dict[str, float]
+    epoch_ended: bool
+
+
+class _Reporter(Callback):
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self.report = report
+
+    def _send(self, trainer: pl.Trainer, batch: int, *, ended: bool) -> None:
+        self.report(
+            Progress(
+                epoch=trainer.current_epoch + 1,
+                num_epochs=trainer.max_epochs or 0,
+                batch=batch,
+                num_batches=int(trainer.num_training_batches),
+                values={name: float(value) for name, value in trainer.callback_metrics.items()},
+                epoch_ended=ended,
+            )
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self._send(trainer, trainer.fit_loop.epoch_loop.batch_progress.current.completed, ended=False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._send(trainer, int(trainer.num_training_batches), ended=True)
+
+
+class _EpochSeed(Callback):
+    """Seeds what is random inside the network (dropout) from the epoch, so that resumed epochs repeat."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+
+
+def resolve_precision(choice: str) -> str:
+    """``fp32`` or ``bf16``; ``auto`` is bf16 where the processor or the GPU computes in it.
+
+    Example:
+        >>> resolve_precision("fp32")
+        'fp32'
+    """
+    if choice != "auto":
+        return choice
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def fit(
+    module: pl.LightningModule,
+    train: DataLoader[Any],
+    val: DataLoader[Any] | None,
+    config: TrainingConfig,
+    run_folder: Path,
+    *,
+    monitor: str,
+    mode: str,
+    resume: bool = False,
+    report: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Train a module.
+
+    A checkpoint is written at the end of every epoch. A run resumed from it gives the numbers of an
+    undisturbed run: weights, their moving average, optimiser and schedule are in the checkpoint; data order,
+    augmentation and dropout are functions of the seed and the epoch.
+
+    Args:
+        module: The task.
+        train: Training batches.
+        val: Validation batches; without them the last weights count as the best.
+        config: Length, precision and bookkeeping.
+        run_folder: Gets ``checkpoints/``, ``metrics.csv`` and TensorBoard logs.
+        monitor: Name of the validated value that says which weights are best.
+        mode: ``min`` or ``max``.
+        resume: Continue from the run folder's last checkpoint.
+        report: Called after every batch and epoch.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        BundleError: ``resume`` without a checkpoint.
+        TrainingInterrupted: Ctrl-C.
+    """
+    folder = run_folder / CHECKPOINTS
+    last = folder / LAST
+    if resume and not last.is_file():
+        raise BundleError(f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume.")
+    if val is None:
+        monitor, mode = "train/loss", "min"
+    # The best is kept under its own name beside the last; the average's weights are what both hold.
+    callbacks: list[Callback] = [
+        _EpochSeed(config.seed),
+        ModelCheckpoint(
+            folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
+        ),
+        ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+    ]
+    if config.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    if config.early_stop_patience is not None:
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=config.early_stop_patience))
+    if report is not None:
+        callbacks.append(_Reporter(report))
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=config.epochs,
+            precision="bf16-mixed" if resolve_precision(config.precision) == "bf16" else "32-true",
+            gradient_clip_val=config.gradient_clip,
+            check_val_every_n_epoch=config.validate_every,
+            callbacks=callbacks,
+            logger=[
+                CSVLogger(run_folder, name="", version=""),
+                TensorBoardLogger(run_folder, name="tensorboard", version=""),
+            ],
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            use_distributed_sampler=False,
+        )
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, train, val, ckpt_path=last if resume else None, weights_only=True)
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into an exit of its own.
+            raise TrainingInterrupted from error
+        finally:
+            signal.signal(signal.SIGINT, handler)
+    best = folder / BEST
+    return best if best.is_file() else last
+
+
+def load_best(module: pl.LightningModule, checkpoint: Path) -> None:
+    """Put the weights of a checkpoint (their moving average, where one was kept) into a module."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(content["state_dict"])

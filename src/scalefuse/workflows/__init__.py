@@ -1,0 +1,1 @@
+"""What users do, one file per verb."""

@@ -1,0 +1,1 @@
+"""The main jobs on data that come with the package."""

@@ -1,0 +1,194 @@
+"""Measure fused pictures, of a model or of anything else, against their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalefuse.bundle import load_bundle
+from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
+from scalefuse.data.pairs import Pair, pair_by_name
+from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.errors import InputError, ScaleFuseError
+from scalefuse.evaluation.fusion import (
+    DEFAULT_METRICS,
+    FusionCase,
+    FusionEvaluation,
+    evaluate_fusion,
+    luma_8bit,
+    source_luma,
+)
+from scalefuse.fusion.baselines import BASELINES
+from scalefuse.inference.fuser import Fuser
+from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
+from scalefuse.report.sheet import picture_sheet
+from scalefuse.report.tables import write_csv, write_json
+
+SHEET_METRIC = "VIF"
+
+
+@dataclass
+class FusionEvaluationResult:
+    """Files and values of an evaluation.
+
+    Attributes:
+        evaluation: Per-case values.
+        summary: What ``summary.json`` holds.
+        files: Files written.
+        failures: One line per pair that could not be measured.
+    """
+
+    evaluation: FusionEvaluation
+    summary: dict[str, Any]
+    files: list[Path]
+    failures: list[str] = field(default_factory=list)
+
+
+def evaluate(
+    a: Path,
+    b: Path,
+    output: Path,
+    *,
+    model: str = "dilran",
+    strategies: Sequence[str] = (),
+    fused: Path | None = None,
+    baselines: bool = True,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    range_a: str | None = None,
+    range_b: str | None = None,
+    on_start: Callable[[int], None] | None = None,
+    on_case: Callable[[str], None] | None = None,
+) -> FusionEvaluationResult:
+    """Fuse and measure pairs, or measure pictures that were fused before.
+
+    Writes ``cases.csv``, ``summary.json`` (means, bootstrap 95 % intervals, paired differences, definitions) and
+    ``sheet.png`` (worst, median and best case).
+
+    Args:
+        a: Picture or folder of the first modality.
+        b: The same of the second.
+        output: Folder for the results.
+        model: Bundle that fuses, unless ``fused`` is given.
+        strategies: Strategies to compare; the bundle's own where empty.
+        fused: Pictures to measure instead, paired by name.
+        baselines: Measure average, pixel-wise maximum and Laplacian pyramid beside it.
+        metrics: Names in :data:`scalefuse.metrics.FUSION_METRICS`.
+        range_a: Which values of the first modality become black and white.
+        range_b: The same for the second.
+        on_start: Called once with the number of pairs.
+        on_case: Called with the name of every finished pair.
+
+    Raises:
+        ScaleFuseError: Nothing could start, or no pair could be measured.
+    """
+    choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
+    pairs, failures = pair_by_name(a, b)
+    ready = _fused_files(fused, pairs, failures) if fused is not None else None
+    fusers = {}
+    if ready is None:
+        bundle = load_bundle(model)
+        default = Fuser.from_bundle(bundle)
+        for name in strategies or (default.strategy,):
+            fusers[name] = Fuser(default.engine, strategy=name)
+    if baselines:
+        engine = next(iter(fusers.values())).engine if fusers else None
+        for name in BASELINES:
+            fusers[f"baseline:{name}"] = Fuser(engine, strategy=f"baseline:{name}")  # type: ignore[arg-type]
+    check_writable_folder(output)
+    if on_start is not None:
+        on_start(len(pairs))
+    pictures: dict[str, list[NDArray[Any]]] = {}
+    main = "fused" if ready is not None else next(iter(fusers))
+
+    def cases() -> Iterator[FusionCase]:
+        for pair in pairs:
+            try:
+                case, shown = _make_case(pair, fusers, None if ready is None else ready.get(pair.name), choices)
+            except ScaleFuseError as error:
+                failures.append(str(error))
+                if on_case is not None:
+                    on_case(pair.name)
+                continue
+            pictures[pair.name] = shown
+            yield case
+
+    evaluation = evaluate_fusion(
+        cases(), metrics, on_case=None if on_case is None else lambda case, rows: on_case(case.name)
+    )
+    if not evaluation.rows:
+        raise InputError(f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}")
+    summary = evaluation.summary()
+    summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
+    files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
+    write_csv(files[0], evaluation.rows)
+    write_json(files[1], summary)
+    _draw_sheet(files[2], evaluation, main, pictures)
+    return FusionEvaluationResult(evaluation, summary, files, failures)
+
+
+def _fused_files(folder: Path, pairs: list[Pair], failures: list[str]) -> dict[str, Path]:
+    if not folder.exists():
+        raise InputError(f"{folder}: no such file or folder; give the fused pictures.")
+    files = [folder] if folder.is_file() else list_images(folder)
+    by_name = {image_stem(file): file for file in files}
+    if folder.is_file() and len(pairs) == 1:
+        return {pairs[0].name: folder}
+    for pair in pairs:
+        if pair.name not in by_name:
+            failures.append(f"{folder}: no fused picture named {pair.name!r}.")
+    return by_name
+
+
+def _make_case(
+    pair: Pair, fusers: dict[str, Fuser], ready: Path | None, choices: Sequence[IntensityRange | None]
+) -> tuple[FusionCase, list[NDArray[Any]]]:
+    images = [read_image(pair.a), read_image(pair.b)]
+    units = [
+        to_unit(image.pixels, resolve_intensity(image, choice))[0]
+        for image, choice in zip(images, choices, strict=True)
+    ]
+    lumas = [_source(image, unit, choice) for image, unit, choice in zip(images, units, choices, strict=True)]
+    made: dict[str, NDArray[Any]] = {}
+    if ready is not None:
+        picture = read_image(ready)
+        if picture.size != images[0].size:
+            raise InputError(
+                f"{ready} is {picture.size[0]}×{picture.size[1]} pixels, but its sources are "
+                f"{images[0].size[0]}×{images[0].size[1]}; measure pictures of the sources' size."
+            )
+        made["fused"] = picture.pixels
+    for name, fuser in fusers.items():
+        made[name] = fuser.fuse_images(images[0], images[1], range_a=choices[0], range_b=choices[1]).pixels
+    case = FusionCase(pair.name, *lumas, {name: luma_8bit(pixels) for name, pixels in made.items()})
+    shown = [*(np.rint(unit * 255) for unit in units), *(_as_8bit(pixels) for pixels in made.values())]
+    return case, shown
+
+
+def _source(image: Image, unit: NDArray[Any], choice: IntensityRange | None) -> NDArray[np.float64]:
+    return source_luma(image, unit) if choice is None else luma_8bit(unit)
+
+
+def _as_8bit(pixels: NDArray[Any]) -> NDArray[Any]:
+    return np.rint(pixels / 257.0) if pixels.dtype == np.uint16 else pixels.astype(np.float64)
+
+
+def _draw_sheet(
+    path: Path, evaluation: FusionEvaluation, main: str, pictures: dict[str, list[NDArray[Any]]]
+) -> None:
+    metric = SHEET_METRIC if SHEET_METRIC in evaluation.metrics else evaluation.metrics[0]
+    rows = sorted((row for row in evaluation.rows if row["method"] == main), key=lambda row: row[metric])
+    chosen = {"worst": rows[0], "median": rows[len(rows) // 2], "best": rows[-1]}
+    if len(rows) < 3:
+        chosen = {str(number + 1): row for number, row in enumerate(rows)}
+    lines = [
+        (f"{label}: {row['case']}\n{metric} {row[metric]:.3f}", pictures[row["case"]])
+        for label, row in chosen.items()
+    ]
+    picture_sheet(path, lines, ["first", "second", *evaluation.methods], title=f"Cases by {metric} of {main}")

@@ -1,0 +1,125 @@
+"""Fuse two pictures, or two folders of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from scalefuse.bundle import load_bundle
+from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.intensity import IntensityRange
+from scalefuse.data.pairs import Pair, pair_by_name
+from scalefuse.data.read import read_image
+from scalefuse.data.write import WRITE_SUFFIXES, write_image
+from scalefuse.errors import InputError, OutputError, ScaleFuseError
+from scalefuse.inference.fuser import FusedImage, Fuser
+
+OutputFormat = Literal["auto", "png", "tiff", "nifti"]
+_SUFFIX = {"png": ".png", "tiff": ".tif", "nifti": ".nii.gz"}
+
+
+@dataclass
+class FuseResult:
+    """What a batch did.
+
+    Attributes:
+        written: Files written, in order.
+        skipped: Files that stood there already and were kept.
+        failures: One line per pair that could not be fused.
+        ranges: For each file, what became black and white in both inputs.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    ranges: dict[str, tuple[tuple[float, float], tuple[float, float]]] = field(default_factory=dict)
+
+
+def fuse(
+    a: Path,
+    b: Path,
+    output: Path,
+    *,
+    model: str = "dilran",
+    strategy: str | None = None,
+    range_a: str | None = None,
+    range_b: str | None = None,
+    output_format: OutputFormat = "auto",
+    skip_existing: bool = False,
+    on_start: Callable[[int], None] | None = None,
+    on_pair: Callable[[Pair, str | None], None] | None = None,
+) -> FuseResult:
+    """Fuse registered pictures, pair by pair; a bad pair does not stop the others.
+
+    Args:
+        a: A picture or a folder of pictures.
+        b: The same kind; folders are paired by file name.
+        output: Folder for the results; for two files also the name of one.
+        model: Name or path of a bundle.
+        strategy: Fusion strategy, or None for the bundle's.
+        range_a: Which values of the first picture become black and white, such as ``window:40:80``.
+        range_b: The same for the second picture.
+        output_format: ``auto`` gives NIfTI where the first picture is one, else PNG.
+        skip_existing: Keep results that stand there already.
+        on_start: Called once with the number of pairs.
+        on_pair: Called after every pair with it and its error, or None.
+
+    Raises:
+        ScaleFuseError: Nothing could start: bad arguments, no pairs, no bundle, folder not writable; or the
+            only pair failed.
+    """
+    choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
+    pairs, missing = pair_by_name(a, b)
+    single = not Path(a).is_dir()
+    fuser = Fuser.from_bundle(load_bundle(model), strategy=strategy)
+    as_file = single and output.name.lower().endswith(WRITE_SUFFIXES)
+    folder = check_writable_folder(output.parent if as_file else output)
+    result = FuseResult(failures=list(missing))
+    if on_start is not None:
+        on_start(len(pairs))
+    for pair in pairs:
+        problem: str | None = None
+        try:
+            image_a, image_b = read_image(pair.a), read_image(pair.b)
+            target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
+            if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
+                raise OutputError(f"{target}: is one of the inputs; choose another output folder or name.")
+            if skip_existing and target.exists():
+                result.skipped.append(target)
+            else:
+                fused = fuser.fuse_images(image_a, image_b, range_a=choices[0], range_b=choices[1])
+                write_fused(target, fused)
+                result.written.append(target)
+                result.ranges[pair.name] = fused.ranges
+        except ScaleFuseError as error:
+            if single or (isinstance(error, OutputError) and not result.written and not result.skipped):
+                raise
+            problem = str(error)
+            result.failures.append(problem)
+        except (RuntimeError, MemoryError) as error:
+            if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                raise
+            problem = f"{pair.name}: not enough memory for images of this size; fuse smaller ones."
+            if single:
+                raise InputError(problem) from error
+            result.failures.append(problem)
+        if on_pair is not None:
+            on_pair(pair, problem)
+    return result
+
+
+def write_fused(path: Path, fused: FusedImage) -> None:
+    """Write a fused picture; NIfTI gets the geometry of the first input.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_image(path, fused.unit, bits=fused.bits, like=fused.like)
+
+
+def _suffix(kind: str, output_format: OutputFormat) -> str:
+    if output_format == "auto":
+        output_format = "nifti" if kind == "nifti" else "png"
+    return _SUFFIX[output_format]

@@ -1,0 +1,64 @@
+"""What the catalogue holds, and how large its networks are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scalefuse.catalog import NETWORKS
+from scalefuse.errors import InputError
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Size of a part of a network.
+
+    Attributes:
+        name: The part.
+        parameters: Trainable numbers.
+        macs: Multiply-accumulates for one image of the network's example shape.
+    """
+
+    name: str
+    parameters: int
+    macs: int
+
+
+def describe(name: str, **arguments: object) -> list[PartSize]:
+    """Parameters and multiply-accumulates of each part of a network, and their total as the last entry.
+
+    Args:
+        name: Name in the catalogue.
+        **arguments: Constructor arguments that differ from the defaults.
+
+    Raises:
+        InputError: Unknown network.
+
+    Example:
+        >>> describe("dilran")[-1].parameters
+        216001
+    """
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if name not in NETWORKS:
+        raise InputError(f"Unknown network {name!r}; expected one of: {', '.join(NETWORKS)}.")
+    spec = NETWORKS[name]
+    with torch.device("meta"):
+        network = spec.build(spec.config.model_validate({"name": name, **arguments})).eval()
+        image = torch.empty(1, *spec.example_shape)
+    counter = FlopCounterMode(display=False, depth=None)
+    # Fused attention hides its products from the counter.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        network(image)
+    by_module = {
+        module.rpartition(".")[2] if module.count(".") == 1 else module.partition(".")[2]: sum(flops.values()) // 2
+        for module, flops in counter.get_flop_counts().items()
+    }
+    sizes = []
+    for part, modules in spec.parts.items():
+        parameters = sum(p.numel() for module in modules for p in network.get_submodule(module).parameters())
+        sizes.append(PartSize(part, parameters, sum(by_module.get(module, 0) for module in modules)))
+    total = sum(p.numel() for p in network.parameters())
+    sizes.append(PartSize("total", total, counter.get_total_flops() // 2))
+    return sizes

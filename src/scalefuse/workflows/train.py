@@ -1,0 +1,208 @@
+"""Train a network from a run configuration and write it as a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalefuse.config import FusionRun, SegmentationRun, config_yaml, load_config
+from scalefuse.data.atomic import atomic_write, check_writable_folder
+from scalefuse.errors import BundleError, ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from scalefuse.training.fit import Progress
+
+CONFIG, BUNDLE = "config.yaml", "bundle"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run left.
+
+    Attributes:
+        run_folder: Checkpoints, logs, configuration.
+        bundle: The trained model.
+        metrics: Measured on the validation data with the weights of the bundle.
+    """
+
+    run_folder: Path
+    bundle: Path
+    metrics: dict[str, float]
+
+
+def resume_config(run_folder: Path) -> FusionRun | SegmentationRun:
+    """The configuration that a run folder was trained with.
+
+    Raises:
+        BundleError: The folder holds no run.
+    """
+    path = run_folder / CONFIG
+    if not path.is_file():
+        raise BundleError(f"{run_folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
+    return load_config(path)
+
+
+def train(
+    config: FusionRun | SegmentationRun,
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Train.
+
+    Args:
+        config: The run.
+        resume: Continue from the run folder's last checkpoint; the configuration must be the same but for the
+            number of epochs.
+        report: Called after every batch and epoch.
+        say: Called with lines about the data before training.
+
+    Raises:
+        ConfigError: No training data are named, or ``resume`` with another configuration.
+        OutputError: The run folder holds another run.
+        TrainingInterrupted: Ctrl-C; the run can be resumed.
+    """
+    folder = config.run_folder
+    text = config_yaml(config)
+    kept = folder / CONFIG
+    if kept.is_file() and not resume:
+        raise OutputError(
+            f"{folder}: holds a run already; go on with it (--resume {folder}), or choose another folder (-o)."
+        )
+    if resume and kept.is_file():
+        _check_same(config, load_config(kept))
+    run = _train_fusion if isinstance(config, FusionRun) else _segmentation()
+    check_writable_folder(folder)
+    with atomic_write(kept) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    try:
+        return run(config, folder, resume=resume, report=report, say=say or (lambda line: None))
+    except (ConfigError, BundleError):
+        raise
+    except BaseException:
+        if not (folder / "checkpoints").is_dir() and not resume:
+            # Nothing was trained: leave no folder that looks like a run.
+            kept.unlink(missing_ok=True)
+        raise
+
+
+def _segmentation() -> Callable[..., TrainResult]:
+    from scalefuse.workflows.train_segmentation import train_segmentation
+
+    return train_segmentation
+
+
+def _check_same(new: FusionRun | SegmentationRun, old: FusionRun | SegmentationRun) -> None:
+    """Refuse to go on with another model or other data; the length may change."""
+    fields = ("task", "network", "data", "loss")
+    for name in fields:
+        if getattr(new, name, None) != getattr(old, name, None):
+            raise ConfigError(
+                f"The run to resume was trained with another `{name}` section; resume with its own "
+                f"configuration, or start a new run in another folder."
+            )
+
+
+def _train_fusion(
+    config: FusionRun,
+    folder: Path,
+    *,
+    resume: bool,
+    report: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> TrainResult:
+    if not config.data.train:
+        raise ConfigError(
+            "No training data: name paired folders under data.train, for instance "
+            "--set 'data.train=[{a: CT, b: MRI}]'."
+        )
+    import torch
+    from torch.utils.data import DataLoader
+
+    from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
+    from scalefuse.catalog import NETWORKS
+    from scalefuse.report.model_card import model_card
+    from scalefuse.training.fit import fit, load_best
+    from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
+    from scalefuse.training.fusion_task import FusionTask
+    from scalefuse.training.sampling import EpochSampler
+
+    training = config.training
+    cases, fingerprint = read_pairs(config.data.train)
+    if config.data.val:
+        val_cases, _ = read_pairs(config.data.val)
+    else:
+        cases, val_cases = split_pairs(cases, config.data, training.seed)
+    say(f"{len(cases)} training and {len(val_cases)} validation pairs")
+    torch.manual_seed(training.seed)
+    network = NETWORKS[config.network.name].build(config.network)
+    sampler = EpochSampler(
+        len(cases),
+        samples_per_epoch=training.samples_per_epoch,
+        seed=training.seed,
+        groups=[case.source for case in cases],
+    )
+    loader = DataLoader(
+        PairDataset(cases, config.data, training.seed),
+        batch_size=min(training.batch_size, len(sampler)),
+        sampler=sampler,
+        num_workers=training.workers,
+        drop_last=True,
+    )
+    val_loader = DataLoader(PairDataset(val_cases), batch_size=1) if val_cases else None
+    task = FusionTask(network, config, num_steps=training.epochs * len(loader))
+    best = fit(
+        task,
+        loader,
+        val_loader,
+        training,
+        folder,
+        monitor=task.monitor,
+        mode=task.mode,
+        resume=resume,
+        report=report,
+    )
+    load_best(task, best)
+    network.eval()
+    metrics = _measure(network, config.strategy, val_cases)
+    info = BundleInfo(
+        name=config.name,
+        task="fusion",
+        network=config.network,
+        preprocessing={"value_range": [0.0, 1.0], "colour": "luma of BT.601 full range"},
+        strategy=config.strategy,
+        training_data=TrainingData(
+            description=config.description,
+            licence=config.licence,
+            num_cases=len(cases),
+            fingerprint=fingerprint,
+        ),
+        metrics=dict(metrics),
+        config=config.model_dump(mode="json"),
+    )
+    card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
+    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card)
+    return TrainResult(folder, bundle, metrics)
+
+
+def _measure(network: object, strategy: str, cases: list) -> dict[str, float]:  # type: ignore[type-arg]
+    """Means over the validation pairs of the measures that a fusion is judged by."""
+    import numpy as np
+
+    from scalefuse.evaluation.fusion import FusionCase, evaluate_fusion, luma_8bit
+    from scalefuse.inference.fuser import Fuser
+
+    if not cases:
+        return {}
+    fuser = Fuser(network, strategy=strategy)  # type: ignore[arg-type]
+    measured = evaluate_fusion(
+        (
+            FusionCase(case.name, luma_8bit(case.a), luma_8bit(case.b), {"model": luma_8bit(fuser(case.a, case.b))})
+            for case in cases
+        ),
+        ("VIF", "Qabf", "SSIM", "SCD"),
+    )
+    return {f"val/{name}": float(np.nanmean(measured.values("model", name))) for name in measured.metrics}
