@@ -133,10 +133,9 @@ def decode_mask(
     if classes is not None:
         return _from_values(values, image, classes)
     top = int(values.max())
-    if image.kind != "jpeg" and top <= 1:
-        return values.astype(np.uint8)
-    if image.kind != "jpeg" and top in (255, 65535) and bool(((values == 0) | (values == top)).all()):
-        return (values == top).astype(np.uint8)
+    foreground: NDArray[np.bool_] = values > top // 2
+    if image.kind != "jpeg" and top in (0, 1, 255, 65535) and bool((foreground * top == values).all()):
+        return foreground.astype(np.uint8)
     if has_soft_edges(values, lossy=image.kind == "jpeg"):
         return (values > 127).astype(np.uint8)
     raise InputError(

@@ -1,0 +1,202 @@
+"""Findings from what was measured on a data set; the same for every task."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from scalefuse.data.check import CaseStatistics, DuplicatePair, Finding, Severity, SplitStatistics
+
+SMALL_SHARE = 0.01
+"""A class with less of the area than this is called rare."""
+
+_SHOWN = 3
+
+
+class CaseNotes:
+    """Collects what concerns single cases, to be told as one finding per kind and split.
+
+    Example:
+        >>> notes = CaseNotes()
+        >>> notes.add("empty-mask", "train", "a")
+        >>> notes.findings()[0].message
+        'train: 1 mask(s) are empty: train/a. Fine if there is nothing to find in those images.'
+    """
+
+    def __init__(self) -> None:
+        self._notes: dict[tuple[str, str], list[tuple[str, str]]] = {}
+
+    def add(self, kind: str, split: str, name: str, text: str = "") -> None:
+        """Note that a case is concerned; a text says more than its name would."""
+        self._notes.setdefault((kind, split), []).append((f"{split}/{name}", text))
+
+    def count(self, kind: str, split: str) -> int:
+        """How many notes of a kind a split has."""
+        return len(self._notes.get((kind, split), ()))
+
+    def findings(self) -> list[Finding]:
+        """One finding per kind and split."""
+        found = []
+        for (kind, split), notes in self._notes.items():
+            severity, head, advice = _KINDS[kind]
+            # One text says it all where there is one to say; names do where there is none.
+            texts = [text for _, text in notes if text][:_SHOWN] or [key for key, _ in notes[:_SHOWN]]
+            more = f" … and {len(notes) - len(texts)} more" if len(notes) > len(texts) else ""
+            listed = "; ".join(text.rstrip(".") for text in texts)
+            message = f"{split}: {len(notes)} {head}: {listed}{more}. {advice}"
+            found.append(Finding(severity, kind, message, tuple(key for key, _ in notes)))
+        return found
+
+
+_KINDS: dict[str, tuple[Severity, str, str]] = {
+    "unreadable-image": ("error", "image(s) cannot be used", "Replace or take them away."),
+    "unreadable-mask": ("error", "mask(s) cannot be read", "Replace or take them away."),
+    "mask-values": (
+        "error",
+        "mask(s) hold values that are not expected",
+        "Name the classes, or mend the masks.",
+    ),
+    "size-mismatch": ("error", "mask(s) differ in size from their image", "Export them again."),
+    "intensity-range": ("error", "image(s) need an intensity range", "Choose one in the configuration."),
+    "missing-mask": (
+        "warning",
+        "image(s) have no mask",
+        "Add masks; such images cannot be used for training.",
+    ),
+    "missing-image": ("warning", "mask(s) have no image", "Check their names."),
+    "soft-mask": (
+        "warning",
+        "mask(s) are 0/255 only up to JPEG rings or soft edges",
+        "They are thresholded at half; lossless masks would be exact.",
+    ),
+    "full-mask": ("warning", "mask(s) cover (nearly) the whole image", "Are they inverted?"),
+    "constant-image": ("warning", "image(s) have one value everywhere", "Look at them."),
+    "empty-mask": ("info", "mask(s) are empty", "Fine if there is nothing to find in those images."),
+}
+
+
+def foreground_findings(
+    splits: dict[str, SplitStatistics], notes: CaseNotes, *, multi_label: bool = False
+) -> list[Finding]:
+    """Splits without masks or without foreground, classes that are missing or rare.
+
+    Args:
+        splits: statistics by split.
+        notes: what concerns single cases.
+        multi_label: whether the first class is a label like the others and not background.
+
+    Example:
+        >>> foreground_findings({}, CaseNotes())
+        []
+    """
+    found = []
+    for split, stats in splits.items():
+        severity: Severity = "warning" if split == "test" else "error"
+        if stats.num_masks == 0:
+            if notes.count("missing-mask", split) == stats.num_images:
+                text = f"{split}: no image has a mask; nothing can be learnt or measured. Add masks."
+            else:
+                text = f"{split}: no usable mask is left; mend what is listed as errors."
+            found.append(Finding(severity, "no-masks", text))
+            continue
+        if stats.num_empty == stats.num_masks:
+            text = f"{split}: all {stats.num_masks} masks are background only; nothing can be learnt."
+            found.append(Finding(severity, "all-background", text))
+            continue
+        foreground = list(stats.class_shares)[0 if multi_label else 1 :]
+        lacking = [name for name in foreground if stats.images_with_class[name] == 0]
+        if lacking:
+            text = f"{split}: no mask has {', '.join(lacking)}; check the classes and the split."
+            found.append(Finding("warning", "class-missing", text))
+        rare = {
+            name: stats.class_shares[name]
+            for name in foreground
+            if 0 < stats.class_shares[name] < SMALL_SHARE
+        }
+        if rare:
+            listed = ", ".join(f"{name} {share:.2%}" for name, share in rare.items())
+            text = f"{split}: little of the area is {listed}; a Dice loss helps, plain accuracy says nothing."
+            found.append(Finding("info", "class-imbalance", text))
+    return found
+
+
+def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics]) -> list[Finding]:
+    """Pictures and groups that lie in two splits, and copies within one.
+
+    Args:
+        duplicates: images that look like the same picture.
+        cases: statistics of all images, for their groups.
+
+    Example:
+        >>> pair = DuplicatePair("train/a", "val/b", 0.99, across_splits=True)
+        >>> [finding.kind for finding in leak_findings([pair], [])]
+        ['leak']
+    """
+    found = []
+    across = [pair for pair in duplicates if pair.across_splits]
+    within = [pair for pair in duplicates if not pair.across_splits]
+    if across:
+        text = (
+            f"{len(across)} pair(s) of images in different splits look like the same picture: "
+            f"{_pairs(across)}. Results on such images are too good; keep each picture in one split."
+        )
+        found.append(Finding("warning", "leak", text, _keys(across)))
+    if within:
+        text = (
+            f"{len(within)} pair(s) of images within a split look like the same picture: {_pairs(within)}. "
+            "Keep them together when you split further."
+        )
+        found.append(Finding("info", "near-duplicate", text, _keys(within)))
+    splits_of: dict[str, set[str]] = {}
+    for case in cases:
+        if case.group is not None:
+            splits_of.setdefault(case.group, set()).add(case.split)
+    straddling = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
+    if straddling:
+        keys = tuple(case.key for case in cases if case.group in set(straddling))
+        listed = ", ".join(straddling[:_SHOWN]) + (" …" if len(straddling) > _SHOWN else "")
+        text = f"{len(straddling)} group(s) lie in more than one split: {listed}. Move them together."
+        found.append(Finding("warning", "group-leak", text, keys))
+    return found
+
+
+def _pairs(pairs: Sequence[DuplicatePair]) -> str:
+    listed = "; ".join(f"{pair.first} and {pair.second} ({pair.correlation:.2f})" for pair in pairs[:_SHOWN])
+    return listed + (f" … and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else "")
+
+
+def _keys(pairs: Sequence[DuplicatePair]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for pair in pairs for key in (pair.first, pair.second)))
+
+
+def mixture_findings(splits: dict[str, SplitStatistics]) -> list[Finding]:
+    """Number types, channels and sizes that are not the same for all images.
+
+    Args:
+        splits: statistics by split.
+
+    Example:
+        >>> mixture_findings({})
+        []
+    """
+    found: list[Finding] = []
+    types: Counter[str] = Counter()
+    channels: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for stats in splits.values():
+        types.update(stats.number_types)
+        channels.update(stats.channels)
+        sizes.update(stats.sizes)
+    if len(types) > 1:
+        text = f"The images have several number types ({_counts(types)}); are their values comparable?"
+        found.append(Finding("warning", "mixed-number-types", text))
+    if len(channels) > 1:
+        text = f"Grey and colour images are mixed (channels {_counts(channels)}); all are treated alike."
+        found.append(Finding("info", "mixed-channels", text))
+    if len(sizes) > 1:
+        text = f"The images have {len(sizes)} sizes, height×width ({_counts(sizes)})."
+        found.append(Finding("info", "mixed-sizes", text))
+    return found
+
+
+def _counts(counter: Counter[str]) -> str:
+    listed = ", ".join(f"{name}: {count}" for name, count in counter.most_common(4))
+    return listed + (", …" if len(counter) > 4 else "")
