@@ -13,7 +13,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity
 from scalefuse.data.masks import BINARY, MaskClasses, decode_mask
 from scalefuse.data.read import read_image
-from scalefuse.data.segmentation import SegmentationCase, read_groups, scan_segmentation_folder, with_groups
+from scalefuse.data.segmentation import SegmentationCase, group_cases, scan_segmentation_folder
 from scalefuse.errors import InputError
 
 FULL_SHARE = 0.995
@@ -62,9 +62,7 @@ def check_segmentation(
     """
     found = scan_segmentation_folder(folder)
     splits = found.splits
-    if groups_csv is not None and group_column is not None:
-        groups = read_groups(groups_csv, group_column)
-        splits = {split: with_groups(cases, groups, source=groups_csv) for split, cases in splits.items()}
+    splits = group_cases(splits, groups_csv, group_column)
     if classes is None and found.labels:
         classes = MaskClasses(names=found.labels, multi_label=True)
     notes, statistics, prints = CaseNotes(), list[CaseStatistics](), list[Fingerprint]()

@@ -175,6 +175,7 @@ def _cosines(length: int) -> NDArray[np.float32]:
     """The orthonormal cosine transform (DCT-II) as a matrix."""
     places = (np.arange(length) + 0.5) * np.pi / length
     waves: NDArray[np.float64] = np.cos(np.arange(length)[:, None] * places) * np.sqrt(2 / length)
+    waves[0] /= np.sqrt(2)
     return waves.astype(np.float32)
 
 

@@ -92,16 +92,7 @@ def find_segmentation_cases(
         >>> {split: [case.name for case in cases] for split, cases in find_segmentation_cases(folder).items()}
         {'train': ['1'], 'val': ['2']}
     """
-    splits = scan_segmentation_folder(folder).splits
-    if groups_csv is None and group_column is None:
-        return splits
-    if groups_csv is None or group_column is None:
-        raise InputError(
-            "A CSV file and the name of one of its columns are needed together to keep groups such as "
-            f"patients apart, but got file {groups_csv} and column {group_column!r}; give both."
-        )
-    groups = read_groups(groups_csv, group_column)
-    return {split: with_groups(cases, groups, source=groups_csv) for split, cases in splits.items()}
+    return group_cases(scan_segmentation_folder(folder).splits, groups_csv, group_column)
 
 
 def scan_segmentation_folder(folder: Path | str) -> SegmentationFolder:
@@ -306,3 +297,31 @@ def with_groups(
             f"{lacking[0]!r}; add them."
         )
     return [replace(case, group=groups[case.name]) for case in cases]
+
+
+def group_cases(
+    splits: dict[str, list[SegmentationCase]], groups_csv: Path | str | None, group_column: str | None
+) -> dict[str, list[SegmentationCase]]:
+    """Give the cases of all splits their groups, where a CSV file with them is given.
+
+    Args:
+        splits: the cases by split.
+        groups_csv: see :func:`read_groups`; ``None`` to leave the cases as they are.
+        group_column: see :func:`read_groups`.
+
+    Raises:
+        InputError: only one of the two is given, or as :func:`read_groups` and :func:`with_groups`.
+
+    Example:
+        >>> group_cases({"all": []}, None, None)
+        {'all': []}
+    """
+    if groups_csv is None and group_column is None:
+        return splits
+    if groups_csv is None or group_column is None:
+        raise InputError(
+            "A CSV file and the name of one of its columns are needed together to keep groups such as "
+            f"patients apart, but got file {groups_csv} and column {group_column!r}; give both."
+        )
+    groups = read_groups(groups_csv, group_column)
+    return {split: with_groups(cases, groups, source=groups_csv) for split, cases in splits.items()}
