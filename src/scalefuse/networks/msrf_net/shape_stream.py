@@ -40,8 +40,10 @@ def image_gradient(image: Tensor) -> Tensor:
     columns = (3 * padded[..., :-2] + 10 * padded[..., 1:-1] + 3 * padded[..., 2:]) / 16
     along_x = (rows[..., 2:] - rows[..., :-2]) / 2
     along_y = (columns[:, :, 2:] - columns[:, :, :-2]) / 2
-    # The norm's derivative at zero is zero; that of a square root of a sum would be infinite.
-    magnitude: Tensor = torch.linalg.vector_norm(torch.cat([along_x, along_y], dim=1), dim=1, keepdim=True)
+    squares = along_x.square() + along_y.square()
+    # The root's derivative is infinite at zero, so flat places pass around it.
+    flat = squares == 0
+    magnitude = squares.masked_fill(flat, 1.0).sqrt().masked_fill(flat, 0.0)
     return magnitude / magnitude.amax(dim=(2, 3), keepdim=True).clamp_min(SMALLEST_MAXIMUM)
 
 
