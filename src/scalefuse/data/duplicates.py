@@ -12,7 +12,7 @@ HASH_SIDE = 32
 THUMBNAIL_SIDE = 64
 MAX_DISTANCE = 12
 """Bits of 63 by which the hashes of two copies may differ."""
-MIN_CORRELATION = 0.8
+MIN_CORRELATION = 0.75
 """Least correlation of the fine detail of two copies."""
 
 
@@ -78,6 +78,9 @@ def fingerprint(pixels: NDArray[Any]) -> Fingerprint:
     bits = waves > np.median(waves)
     value = int.from_bytes(np.packbits(np.concatenate([[False], bits])).tobytes(), "big")
     detail = (thumbnail - _blur(thumbnail)).ravel()
+    # Burnt-in text and borders, which all images of a device share, must not outweigh the picture.
+    limit = 2 * float(np.sqrt(np.mean(detail**2)))
+    detail = np.clip(detail, -limit, limit)
     detail -= detail.mean()
     length = float(np.linalg.norm(detail))
     return Fingerprint(value, (detail / length if length > 1e-6 else 0 * detail).astype(np.float32))
