@@ -6,7 +6,7 @@ classify with HiFuse. Research software, not a medical device.
 
 from typing import Any
 
-__version__ = "0.1.0"
+from scalefuse.version import __version__
 
 __all__ = ["__version__", "load"]
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from scalefuse import __version__
 from scalefuse.catalog import NETWORKS, NetworkConfig
 from scalefuse.data.atomic import atomic_folder, atomic_write
 from scalefuse.errors import BundleError
 from scalefuse.networks.spec import Task
 from scalefuse.schema import Schema
+from scalefuse.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ WEIGHTS, INFO, CARD = "model.safetensors", "bundle.json", "README.md"
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the bundles that are installed with the package."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 
 
 class TrainingData(Schema):
@@ -114,7 +114,9 @@ class Bundle:
 
         spec = NETWORKS[self.info.network.name]
         with torch.device("meta"):
-            shapes = {name: tensor.shape for name, tensor in spec.build(self.info.network).state_dict().items()}
+            shapes = {
+                name: tensor.shape for name, tensor in spec.build(self.info.network).state_dict().items()
+            }
         missing = [name for name in shapes if name not in self.state]
         unknown = [name for name in self.state if name not in shapes]
         wrong = [
@@ -130,9 +132,10 @@ class Bundle:
                     f"{', '.join(names[:3])}{more}; the bundle is damaged or was edited, make it again."
                 )
         network = spec.build(self.info.network)
-        network.load_state_dict({name: tensor.float() for name, tensor in self.state.items() if tensor.is_floating_point()} | {
-            name: tensor for name, tensor in self.state.items() if not tensor.is_floating_point()
-        })
+        network.load_state_dict(
+            {name: tensor.float() for name, tensor in self.state.items() if tensor.is_floating_point()}
+            | {name: tensor for name, tensor in self.state.items() if not tensor.is_floating_point()}
+        )
         return network.eval()
 
 
@@ -234,7 +237,9 @@ def save_bundle(
                 archive.writestr(name, data)
         return path
     if path.is_dir() and any(path.iterdir()) and not (path / INFO).is_file():
-        raise BundleError(f"{path}: a folder with other files stands there; give a new folder for the bundle.")
+        raise BundleError(
+            f"{path}: a folder with other files stands there; give a new folder for the bundle."
+        )
     with atomic_folder(path) as folder:
         if path.is_dir():
             # Logs and the like that were kept beside the bundle stay there.
@@ -283,7 +288,9 @@ def _parse_info(path: Path, data: bytes) -> BundleInfo:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the top"
-        raise BundleError(f"{path}: {INFO} is wrong at {place}: {first['msg']}; make the bundle again.") from error
+        raise BundleError(
+            f"{path}: {INFO} is wrong at {place}: {first['msg']}; make the bundle again."
+        ) from error
     except (ValueError, TypeError) as error:
         if isinstance(error, BundleError):
             raise
@@ -295,7 +302,8 @@ def _parse_weights(path: Path, data: bytes) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     try:
-        return load(data)
+        tensors: dict[str, Tensor] = load(data)
+        return tensors
     except (SafetensorError, ValueError, KeyError, struct.error) as error:
         raise BundleError(
             f"{path}: {WEIGHTS} is no complete safetensors file ({os.fspath(str(error))}); copy it again."
@@ -336,6 +344,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
         raise BundleError(f"{path}: holds no state dict (names to tensors); give the file with the weights.")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

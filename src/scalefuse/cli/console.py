@@ -42,7 +42,10 @@ def means_table(summary: dict[str, Any], metrics: list[str], *, title: str) -> T
         table.add_column(metric, justify="right")
     methods = summary["methods"]
     best = {
-        metric: max((values[metric]["mean"] for values in methods.values() if values[metric]["mean"] is not None), default=None)
+        metric: max(
+            (values[metric]["mean"] for values in methods.values() if values[metric]["mean"] is not None),
+            default=None,
+        )
         for metric in metrics
     }
     for method, values in methods.items():

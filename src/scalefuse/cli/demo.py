@@ -9,9 +9,9 @@ import typer
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures and the report.")] = Path(
-        "demo-output"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for pictures and the report.")
+    ] = Path("demo-output"),
 ) -> None:
     """Show what ScaleFuse does on data that come with it; ends by saying where the report lies."""
     from scalefuse.cli.console import NOTICE, err, out

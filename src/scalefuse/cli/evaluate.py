@@ -15,7 +15,9 @@ def evaluate(
             help="Two pictures or folders to fuse and measure (CT/ MRI/), optionally after a bundle to use."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("evaluation"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
+        "evaluation"
+    ),
     fused: Annotated[
         Path | None, typer.Option(help="Measure these fused pictures instead of fusing; paired by name.")
     ] = None,
@@ -26,7 +28,9 @@ def evaluate(
     metrics: Annotated[
         str | None, typer.Option(help="Comma-separated measures, or 'all'; see the documentation.")
     ] = None,
-    range_a: Annotated[str | None, typer.Option(help="Values of the first that become black and white.")] = None,
+    range_a: Annotated[
+        str | None, typer.Option(help="Values of the first that become black and white.")
+    ] = None,
     range_b: Annotated[str | None, typer.Option(help="The same for the second.")] = None,
 ) -> None:
     """Measure a model, or pictures that were fused before: per-case CSV, summary JSON, picture sheet.
@@ -45,7 +49,7 @@ def evaluate(
         model, *inputs = inputs
     if len(inputs) != 2:
         raise InputError(
-            f"Got {len(inputs)} inputs; expected two pictures or folders to fuse, or a bundle and two of them."
+            f"Got {len(inputs)} inputs; expected two pictures or folders, or a bundle and two of them."
         )
     chosen = (
         list(DEFAULT_METRICS)

@@ -23,7 +23,9 @@ _RANGE = "full, minmax, percentile:LOW:HIGH, window:CENTRE:WIDTH or range:LOW:HI
 
 def fuse(
     a: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures, of the first modality.")],
-    b: Annotated[Path, typer.Argument(help="The registered picture or folder of the second; paired by name.")],
+    b: Annotated[
+        Path, typer.Argument(help="The registered picture or folder of the second; paired by name.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the results, or a file name for two files.")
     ] = Path("fused"),
@@ -43,8 +45,8 @@ def fuse(
 ) -> None:
     """Fuse two registered images of one patient, or two folders of them, into one picture each.
 
-    8- and 16-bit PNG/TIFF, JPEG, single DICOM slices and 2-D NIfTI are read. Colour is kept. The result is a PNG
-    or TIFF (16 bits if an input has more than 8), or NIfTI with the first image's geometry.
+    8- and 16-bit PNG/TIFF, JPEG, single DICOM slices and 2-D NIfTI are read. Colour is kept. The result is a
+    PNG or TIFF (16 bits if an input has more than 8), or NIfTI with the first image's geometry.
 
     Example: scalefuse fuse CT/ MRI/ -o fused/
     """

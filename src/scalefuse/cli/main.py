@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from scalefuse import __version__
 from scalefuse.cli import convert, demo, evaluate, fuse, networks, train
 from scalefuse.errors import ScaleFuseError
+from scalefuse.version import __version__
 
 app = typer.Typer(
     name="scalefuse",

@@ -69,7 +69,9 @@ def networks(
     for column in ("part", "parameters", "GMAC"):
         table.add_column(column, justify="left" if column == "part" else "right")
     for size in sizes:
-        table.add_row(size.name, f"{size.parameters:,}", f"{size.macs / 1e9:.2f}", end_section=size is sizes[-2])
+        table.add_row(
+            size.name, f"{size.parameters:,}", f"{size.macs / 1e9:.2f}", end_section=size is sizes[-2]
+        )
     out.print(table)
     if spec.task == "fusion":
         from scalefuse.fusion import STRATEGIES

@@ -44,7 +44,9 @@ def train(
             run = load_config(resume / CONFIG, overrides)
         run = run.model_copy(update={"output": resume})
     elif config is None:
-        raise ConfigError("Name a configuration: a YAML file or a shipped one, such as `scalefuse train dilran`.")
+        raise ConfigError(
+            "Name a configuration: a YAML file or a shipped one, such as `scalefuse train dilran`."
+        )
     else:
         run = load_config(config, overrides)
         if output is not None:

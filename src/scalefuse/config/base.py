@@ -17,7 +17,9 @@ def _expand(path: Path) -> Path:
     text = os.path.expandvars(str(path))
     unset = re.search(r"\$\{?(\w+)\}?", text)
     if unset:
-        raise ValueError(f"the environment variable {unset[1]} in {str(path)!r} is not set; set it to a folder")
+        raise ValueError(
+            f"the environment variable {unset[1]} in {str(path)!r} is not set; set it to a folder"
+        )
     return Path(text).expanduser()
 
 
@@ -53,7 +55,6 @@ class TrainingConfig(Schema):
         samples_per_epoch: Samples that count as an epoch; all training cases once where None.
         batch_size: Samples per step.
         precision: ``fp32``, ``bf16`` (mixed), or ``auto``: bf16 where the processor computes in it.
-        channels_last: Memory layout that convolutions are faster in.
         gradient_clip: Largest gradient norm, or None.
         ema_decay: Decay per step of the moving average of the weights that is validated and kept, or None.
         early_stop_patience: Validations without a new best before training stops, or None.
@@ -67,7 +68,6 @@ class TrainingConfig(Schema):
     samples_per_epoch: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 4
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    channels_last: bool = True
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = 0.995
     early_stop_patience: Annotated[int, Field(ge=1)] | None = None

@@ -43,6 +43,7 @@ class FusionData(Schema):
         crop: Side of the random square crops in pixels, or None for whole images (all of one size).
         min_foreground: Smallest part of a crop above 8 % brightness in both modalities; others are redrawn.
         flips: Mirror crops at random, left-right and up-down.
+        balance: From 0, every pair once an epoch, to 1, every entry of ``train`` equally often.
     """
 
     train: tuple[PairFolders, ...] = ()
@@ -52,6 +53,7 @@ class FusionData(Schema):
     crop: Annotated[int, Field(ge=48)] | None = 128
     min_foreground: Annotated[float, Field(ge=0, lt=1)] = 0.2
     flips: bool = True
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class FusionObjective(Schema):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,9 @@ def shipped_configs() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
-def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> FusionRun | SegmentationRun:
+def load_config(
+    source: str | Path | None = None, overrides: Sequence[str] = ()
+) -> FusionRun | SegmentationRun:
     """Read and validate a run configuration.
 
     Args:
@@ -47,9 +50,9 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     Example:
         >>> load_config("dilran", ["optimizer.learning_rate=0.01"]).optimizer.learning_rate
         0.01
-        >>> load_config("dilran", ["optimizer.learning_rat=0.01"])
+        >>> load_config("dilran", ["training.epoch=3"])
         Traceback (most recent call last):
-        scalefuse.errors.ConfigError: dilran: unknown key 'learning_rat' in optimizer; did you mean 'learning_rate'?
+        scalefuse.errors.ConfigError: dilran: unknown key 'epoch' in training; did you mean 'epochs'?
     """
     raw = _read(source) if source is not None else {}
     for override in overrides:
@@ -97,7 +100,9 @@ def _read(source: str | Path) -> dict[str, Any]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, but got {type(raw).__name__}; mend the file.")
+        raise ConfigError(
+            f"{path}: expected `key: value` lines, but got {type(raw).__name__}; mend the file."
+        )
     return raw
 
 
@@ -111,10 +116,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from error
     if isinstance(value, str):
         # YAML 1.1 reads 1e-4 as text; people mean the number.
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     *parents, last = key.strip().split(".")
     place: Any = raw
     for depth, part in enumerate(parents):
@@ -142,7 +145,7 @@ def _item(items: list[Any], part: str, override: str) -> Any:
 
 
 def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
-    location = [part for part in problem["loc"]]
+    location = list(problem["loc"])
     place = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in location[:-1])

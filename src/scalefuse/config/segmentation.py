@@ -2,15 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from scalefuse.config.base import RunBase
+from pydantic import Field, model_validator
+
+from scalefuse.config.base import DataPath, RunBase
+from scalefuse.data.augmentation import AugmentationConfig
+from scalefuse.data.intensity import IntensityRange
+from scalefuse.data.masks import BINARY, MaskClasses
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+from scalefuse.schema import Schema
+
+
+class SegmentationData(Schema):
+    """Images with masks.
+
+    Attributes:
+        folder: Holds ``train/`` and ``val/`` (or ``valid/``), each with ``images/`` and ``masks/``, or these
+            two themselves; masks have the names of their images.
+        classes: What the mask values mean; None for binary masks.
+        intensity: Values that become 0 and 1; needed for DICOM, NIfTI and floating-point images.
+        size: Height and width that the network is trained at.
+        fit: ``resize`` shows whole images at that size; ``crop`` shows parts of that size at full resolution.
+        val_fraction: Part held out for validation where the folder has no ``val``.
+        groups_csv: Table that says which images belong together, such as those of one patient.
+        group_column: Its column with the group; no group is on both sides of a split.
+        balance: From 0, every image once an epoch, to 1, every image size equally often.
+        check: Look for faults (missing partners, leaks between splits, empty masks, …) before training.
+    """
+
+    folder: DataPath | None = None
+    classes: MaskClasses | None = None
+    intensity: IntensityRange | None = None
+    size: Annotated[int, Field(ge=32)] | tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (
+        256
+    )
+    fit: Literal["resize", "crop"] = "resize"
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    groups_csv: DataPath | None = None
+    group_column: str | None = None
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    check: bool = True
 
 
 class SegmentationRun(RunBase):
-    """A segmentation training."""
+    """A segmentation training.
+
+    Attributes:
+        task: Always ``segmentation``.
+        network: The network and its arguments.
+        data: Images with masks.
+        augmentation: Random changes of image and mask together; None for none.
+    """
 
     name: str = "msrf_net"
     task: Literal["segmentation"] = "segmentation"
     network: MSRFNetConfig = MSRFNetConfig()
+    data: SegmentationData = SegmentationData()
+    augmentation: AugmentationConfig | None = AugmentationConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        classes = self.data.classes or BINARY
+        if self.network.num_classes != classes.num_logits:
+            raise ValueError(
+                f"network.num_classes is {self.network.num_classes}, but data.classes names "
+                f"{len(classes.names)} ({', '.join(classes.names)}), which need {classes.num_logits}"
+            )
+        if self.network.in_channels not in (1, 3):
+            raise ValueError(
+                f"network.in_channels is {self.network.in_channels}; training reads 1 or 3 channels"
+            )
+        sides = (self.data.size, self.data.size) if isinstance(self.data.size, int) else self.data.size
+        if any(side % 8 for side in sides):
+            raise ValueError(f"data.size is {sides[0]}×{sides[1]}; MSRF-Net needs multiples of 8")
+        return self

@@ -36,7 +36,9 @@ def luma_8bit(pixels: NDArray[Any]) -> NDArray[np.float64]:
     """
     scale = {"uint8": 1.0, "uint16": 1 / 257, "float32": 255.0, "float64": 255.0}.get(pixels.dtype.name)
     if scale is None:
-        raise InputError(f"Expected uint8, uint16 or float pixels but got {pixels.dtype}; convert them first.")
+        raise InputError(
+            f"Expected uint8, uint16 or float pixels but got {pixels.dtype}; convert them first."
+        )
     values = pixels.astype(np.float64) * scale
     if values.ndim == 3:
         values = np.rint(values) @ np.array([0.299, 0.587, 0.114])
@@ -85,7 +87,7 @@ class FusionEvaluation:
         return np.array([row[metric] for row in self.rows if row["method"] == method], dtype=np.float64)
 
     def summary(self) -> dict[str, Any]:
-        """Mean and bootstrap 95 % interval per method and measure, and paired differences to the first method."""
+        """Means with bootstrap 95 % intervals, and the first method's paired differences from the others."""
         first, *others = self.methods
         means: dict[str, Any] = {}
         for method in self.methods:
@@ -108,7 +110,11 @@ class FusionEvaluation:
                 both = np.isfinite(ours) & np.isfinite(theirs)
                 if both.any():
                     mean, low, high = paired_bootstrap(ours[both], theirs[both])
-                    differences[method][metric] = {"mean": float(mean), "low": float(low), "high": float(high)}
+                    differences[method][metric] = {
+                        "mean": float(mean),
+                        "low": float(low),
+                        "high": float(high),
+                    }
         return {
             "num_cases": len({row["case"] for row in self.rows}),
             "confidence": 0.95,
@@ -163,7 +169,7 @@ def evaluate_fusion(
 
 
 def source_luma(image: Image, unit: NDArray[Any]) -> NDArray[np.float64]:
-    """8-bit luma of a source: its own values where it has 8 bits over the full range, else those of ``unit``."""
+    """8-bit luma of a source: its own values where it has 8 bits, else those of ``unit``."""
     full_8bit = image.bits == 8
     return luma_8bit(image.pixels if full_8bit else unit)
 

@@ -96,7 +96,6 @@ class Fuser:
                 "use `scalefuse predict` with this one, or leave the model out."
             )
         network: Any = bundle.build_network()
-        network = network.to(memory_format=torch.channels_last)
         return cls(network, strategy=strategy or bundle.info.strategy or DEFAULT_STRATEGY)
 
     def fuse_tensors(self, a: Tensor, b: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Losses for auto-encoding and for fusion: DILRAN's own, and differentiable measures of a fused picture.
 
-Every function takes ``(N, 1, H, W)`` images with values in [0, 1] and computes in float32. The measures follow
-the definitions of :mod:`scalefuse.metrics`, with small constants that keep their gradients finite.
+Every function takes ``(N, 1, H, W)`` images with values in [0, 1] and computes in float32. The measures
+follow the definitions of :mod:`scalefuse.metrics`, with small constants that keep their gradients finite.
 """
 
 from __future__ import annotations
@@ -62,13 +62,14 @@ def structural_similarity(fused: Tensor, source: Tensor) -> Tensor:
     """
     window, c1, c2 = 7, 0.01**2, 0.03**2
     stack = torch.cat([fused, source, fused * fused, source * source, fused * source], dim=1)
-    mean_f, mean_s, square_f, square_s, product = F.avg_pool2d(stack, window, 1).split(1, dim=1)
+    mean_f, mean_s, square_f, square_s, product = F.avg_pool2d(stack, window, 1).chunk(5, dim=1)
     unbiased = window**2 / (window**2 - 1)
     var_f = unbiased * (square_f - mean_f * mean_f)
     var_s = unbiased * (square_s - mean_s * mean_s)
     cov = unbiased * (product - mean_f * mean_s)
     luminance = (2 * mean_f * mean_s + c1) / (mean_f**2 + mean_s**2 + c1)
-    return (luminance * (2 * cov + c2) / (var_f + var_s + c2)).mean(dim=(1, 2, 3))
+    similarity: Tensor = luminance * (2 * cov + c2) / (var_f + var_s + c2)
+    return similarity.mean(dim=(1, 2, 3))
 
 
 def _gaussian_band(length: int, size: int, like: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ def visual_information(fused: Tensor, source: Tensor) -> Tensor:
             both = _smooth_valid(both, size)[..., ::2, ::2]
         ref, dist = both[:, :1], both[:, 1:]
         stack = torch.cat([both, ref * ref, dist * dist, ref * dist], dim=1)
-        mean_r, mean_d, square_r, square_d, product = _smooth_valid(stack, size).split(1, dim=1)
+        mean_r, mean_d, square_r, square_d, product = _smooth_valid(stack, size).chunk(5, dim=1)
         var_r = (square_r - mean_r**2).clamp_min(0)
         var_d = (square_d - mean_d**2).clamp_min(0)
         cov = product - mean_r * mean_d

@@ -29,9 +29,14 @@ class PerceptualLoss(nn.Module):
         Perceptual term of arXiv 2212.04661, section 3.3.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, weights: str | Path) -> None:
         super().__init__()
-        blocks, names, channels, position = [], [], 3, 0
+        blocks: list[nn.Module] = []
+        names: list[tuple[int, int, int]] = []
+        channels, position = 3, 0
         for widths in _BLOCKS:
             layers: list[nn.Module] = [] if not blocks else [nn.MaxPool2d(2)]
             position += len(layers)

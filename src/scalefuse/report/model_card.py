@@ -26,8 +26,8 @@ def model_card(info: BundleInfo, *, origin: str) -> str:
         "",
         "**Research software, not a medical device. Not for clinical use.**",
         "",
-        f"This model {_USES[info.task]}. Network: {info.network.name} ({spec.paper.title}; {spec.paper.authors}; "
-        f"{spec.paper.venue}, {spec.paper.url}).",
+        f"This model {_USES[info.task]}. Network: {info.network.name} ({spec.paper.title}; "
+        f"{spec.paper.authors}; {spec.paper.venue}, {spec.paper.url}).",
         "",
         f"- Origin: {origin}",
         f"- Training data: {data.description}" + (f" ({data.num_cases} cases)" if data.num_cases else ""),
@@ -45,8 +45,8 @@ def model_card(info: BundleInfo, *, origin: str) -> str:
         "",
         "## Limits",
         "",
-        "- Images that differ from the training data (other scanner, organ, stain or preparation) may give wrong "
-        "results without any warning. Measure on your own data first.",
+        "- Images that differ from the training data (other scanner, organ, stain or preparation) may give "
+        "wrong results without any warning. Measure on your own data first.",
         "- The result shows what the network computed, which is not always what is in the patient.",
         "",
     ]

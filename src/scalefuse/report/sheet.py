@@ -44,7 +44,9 @@ def picture_sheet(
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (label, pictures) in zip(axes, rows, strict=True):
         for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(np.clip(picture, 0, 255) / 255.0, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axis.imshow(
+                np.clip(picture, 0, 255) / 255.0, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+            )
             axis.set_xticks([])
             axis.set_yticks([])
             for spine in axis.spines.values():
@@ -54,7 +56,12 @@ def picture_sheet(
         axis.set_title(column, fontsize=8)
     figure.text(0.5, 0.08 / height, NOTICE, ha="center", fontsize=7, color="0.35")
     figure.subplots_adjust(
-        left=0.5 / width, right=1 - 0.1 / width, bottom=0.25 / height, top=1 - 0.6 / height, wspace=0.03, hspace=0.06
+        left=0.5 / width,
+        right=1 - 0.1 / width,
+        bottom=0.25 / height,
+        top=1 - 0.6 / height,
+        wspace=0.03,
+        hspace=0.06,
     )
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

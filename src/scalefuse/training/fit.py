@@ -134,7 +134,9 @@ def fit(
     folder = run_folder / CHECKPOINTS
     last = folder / LAST
     if resume and not last.is_file():
-        raise BundleError(f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume.")
+        raise BundleError(
+            f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume."
+        )
     if val is None:
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
@@ -143,7 +145,9 @@ def fit(
         ModelCheckpoint(
             folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
         ),
-        ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+        ModelCheckpoint(
+            folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
+        ),
     ]
     if config.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))

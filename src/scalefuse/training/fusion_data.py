@@ -18,8 +18,8 @@ from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import read_image
+from scalefuse.data.sampling import SampleKey
 from scalefuse.errors import InputError
-from scalefuse.training.sampling import Draw
 
 _MAX_REDRAWS = 20
 _FOREGROUND = 0.08
@@ -73,7 +73,9 @@ def _read_luma(path: object, choice: IntensityRange | None) -> NDArray[np.float3
     return to_luma_chroma(unit)[0] if unit.ndim == 3 else unit
 
 
-def split_pairs(cases: list[PairCase], config: FusionData, seed: int) -> tuple[list[PairCase], list[PairCase]]:
+def split_pairs(
+    cases: list[PairCase], config: FusionData, seed: int
+) -> tuple[list[PairCase], list[PairCase]]:
     """Hold out whole subjects for validation.
 
     Returns:
@@ -115,7 +117,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         cases: Pairs in memory.
         config: Crops and flips; whole images where None, for validation.
-        seed: Seed of the run. What a draw gives depends on it, the epoch and the position alone.
+        seed: Seed of the run. A sample depends on it and on its :class:`SampleKey` alone.
     """
 
     def __init__(self, cases: list[PairCase], config: FusionData | None = None, seed: int = 0) -> None:
@@ -133,13 +135,13 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, draw: Draw | int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: int | SampleKey) -> tuple[Tensor, Tensor]:
         """One pair; cropped and mirrored where the data set has a config."""
-        if self.config is None or isinstance(draw, int):
-            case = self.cases[draw if isinstance(draw, int) else draw.index]
+        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
+        case = self.cases[key.case]
+        if self.config is None:
             return torch.from_numpy(case.a)[None], torch.from_numpy(case.b)[None]
-        case = self.cases[draw.index]
-        generator = np.random.default_rng((self.seed, draw.epoch, draw.position))
+        generator = np.random.default_rng((self.seed, key.epoch, key.case, key.repeat))
         a, b = case.a, case.b
         if self.config.crop is not None:
             a, b = self._crop(a, b, generator)
@@ -159,6 +161,9 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
             left = int(generator.integers(a.shape[1] - side + 1))
             place = np.s_[top : top + side, left : left + side]
             # Crops of nothing but background teach nothing, and the norms' statistics are those of a head.
-            if min((a[place] > _FOREGROUND).mean(), (b[place] > _FOREGROUND).mean()) >= self.config.min_foreground:
+            if (
+                min((a[place] > _FOREGROUND).mean(), (b[place] > _FOREGROUND).mean())
+                >= self.config.min_foreground
+            ):
                 break
         return a[place], b[place]

@@ -38,7 +38,9 @@ def learning_rate_factor(config: OptimizerConfig, num_steps: int) -> Callable[[i
     return factor
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig, num_steps: int) -> dict[str, Any]:
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], config: OptimizerConfig, num_steps: int
+) -> dict[str, Any]:
     """Optimiser and step-wise schedule in the form that Lightning takes.
 
     Weight decay spares vectors (biases, norms), as is usual with ``adamw``.

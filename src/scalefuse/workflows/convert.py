@@ -58,7 +58,7 @@ def convert(network: str, checkpoint: Path, output: Path, *, name: str | None = 
         strategy="softmax_nuclear_norm" if spec.task == "fusion" else None,
         training_data=TrainingData(
             description="as its authors describe it",
-            licence=f"weights under the terms of the released program ({spec.paper.released_program_licence})",
+            licence=f"those of the released program: {spec.paper.released_program_licence}",
         ),
         metrics={"checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()},
     )

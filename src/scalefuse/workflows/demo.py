@@ -1,1 +1,126 @@
-"""The main jobs on data that come with the package."""
+"""The main jobs on data that come with the package: a phantom that is drawn, fused and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.phantom import head_phantom, pet_phantom
+from scalefuse.data.read import read_image
+from scalefuse.data.write import write_image
+from scalefuse.report.html import Figure, Section, write_report
+from scalefuse.report.tables import markdown_table
+from scalefuse.workflows.evaluate_fusion import evaluate
+from scalefuse.workflows.fuse import fuse
+
+CT_RANGE = "range:-200:1300"
+METRICS = ("VIF", "Qabf", "SSIM", "SCD", "MI")
+_NUM_HEADS = 2
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's results lie.
+
+    Attributes:
+        folder: All files.
+        report: The page to open first.
+    """
+
+    folder: Path
+    report: Path
+
+
+def demo(output: Path, *, say: Callable[[str], None] = lambda line: None) -> DemoResult:
+    """Draw head phantoms, fuse them as CT/MRI and PET/MRI, measure the result, and write a page about it.
+
+    Args:
+        output: Folder for everything.
+        say: Called with lines on what is being done.
+
+    Raises:
+        OutputError: The folder is not writable.
+    """
+    folder = check_writable_folder(output)
+    say("Drawing head phantoms: CT numbers, MR intensities and PET colours per tissue")
+    for modality in ("CT", "MRI", "PET"):
+        check_writable_folder(folder / "input" / modality)
+    for seed in range(_NUM_HEADS):
+        phantom = head_phantom(seed=seed)
+        name = f"head{seed + 1}.png"
+        # A CT number c is stored as c + 1024 in 16 bits, as scanners do; the range is chosen when fusing.
+        write_image(folder / "input" / "CT" / name, _ct_to_unit(phantom.ct_hu), bits=16)
+        write_image(folder / "input" / "MRI" / name, phantom.mri, bits=8)
+        write_image(folder / "input" / "PET" / name, pet_phantom(seed=seed), bits=8)
+    mri = folder / "input" / "MRI"
+    sections = []
+    for modality, choice in (("CT", _stored_range(CT_RANGE)), ("PET", None)):
+        say(f"Fusing {modality} with MRI")
+        sources = folder / "input" / modality
+        fused = folder / f"fused-{modality.lower()}-mri"
+        fuse(sources, mri, fused, range_a=choice)
+        say(f"Measuring {modality} with MRI against plain baselines")
+        result = evaluate(
+            sources, mri, folder / f"evaluation-{modality.lower()}-mri", metrics=METRICS, range_a=choice
+        )
+        sections.append(_section(modality, fused, result.summary, folder, choice))
+    report = folder / "report.html"
+    write_report(
+        report,
+        title="ScaleFuse demo",
+        lead="Head phantoms drawn by ScaleFuse, fused by the DILRAN weights that come with it. Research "
+        "software, not a medical device: nothing here is fit for diagnosis.",
+        sections=sections,
+    )
+    return DemoResult(folder, report)
+
+
+def _ct_to_unit(ct_hu: NDArray[Any]) -> NDArray[np.float64]:
+    stored: NDArray[np.float64] = np.clip(np.rint(ct_hu) + 1024, 0, 65535) / 65535
+    return stored
+
+
+def _stored_range(text: str) -> str:
+    mode, low, high = text.split(":")
+    return f"{mode}:{float(low) + 1024:g}:{float(high) + 1024:g}"
+
+
+def _section(
+    modality: str, fused: Path, summary: dict[str, Any], folder: Path, choice: str | None
+) -> Section:
+    figures = []
+    for path in sorted(fused.glob("*.png")):
+        sources = [folder / "input" / modality / path.name, folder / "input" / "MRI" / path.name]
+        for label, file, mapping in (
+            (modality, sources[0], choice),
+            ("MRI", sources[1], None),
+            ("fused", path, None),
+        ):
+            figures.append(Figure(f"{path.stem}: {label}", _for_screen(file, mapping)))
+    rows = [
+        [method, *(f"{values[metric]['mean']:.3f}" for metric in METRICS)]
+        for method, values in summary["methods"].items()
+    ]
+    table = markdown_table(["method", *METRICS], rows)
+    return Section(
+        title=f"{modality} with MRI",
+        text=f"`scalefuse fuse {modality}/ MRI/`. Means over {summary['num_cases']} drawn heads; more is better.",
+        figures=figures,
+        table=table,
+    )
+
+
+def _for_screen(path: Path, choice: str | None) -> NDArray[np.uint8]:
+    from scalefuse.data.intensity import resolve_intensity, to_unit
+    from scalefuse.data.write import from_unit
+
+    image = read_image(path)
+    unit, _ = to_unit(image.pixels, resolve_intensity(image, choice))
+    screen: NDArray[np.uint8] = from_unit(unit, 8)
+    return screen

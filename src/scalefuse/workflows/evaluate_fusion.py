@@ -68,8 +68,8 @@ def evaluate(
 ) -> FusionEvaluationResult:
     """Fuse and measure pairs, or measure pictures that were fused before.
 
-    Writes ``cases.csv``, ``summary.json`` (means, bootstrap 95 % intervals, paired differences, definitions) and
-    ``sheet.png`` (worst, median and best case).
+    Writes ``cases.csv``, ``summary.json`` (means, bootstrap 95 % intervals, paired differences, definitions)
+    and ``sheet.png`` (worst, median and best case).
 
     Args:
         a: Picture or folder of the first modality.
@@ -110,7 +110,9 @@ def evaluate(
     def cases() -> Iterator[FusionCase]:
         for pair in pairs:
             try:
-                case, shown = _make_case(pair, fusers, None if ready is None else ready.get(pair.name), choices)
+                case, shown = _make_case(
+                    pair, fusers, None if ready is None else ready.get(pair.name), choices
+                )
             except ScaleFuseError as error:
                 failures.append(str(error))
                 if on_case is not None:
@@ -123,7 +125,9 @@ def evaluate(
         cases(), metrics, on_case=None if on_case is None else lambda case, rows: on_case(case.name)
     )
     if not evaluation.rows:
-        raise InputError(f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}")
+        raise InputError(
+            f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
+        )
     summary = evaluation.summary()
     summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
     files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
@@ -140,9 +144,9 @@ def _fused_files(folder: Path, pairs: list[Pair], failures: list[str]) -> dict[s
     by_name = {image_stem(file): file for file in files}
     if folder.is_file() and len(pairs) == 1:
         return {pairs[0].name: folder}
-    for pair in pairs:
-        if pair.name not in by_name:
-            failures.append(f"{folder}: no fused picture named {pair.name!r}.")
+    failures += [
+        f"{folder}: no fused picture named {pair.name!r}." for pair in pairs if pair.name not in by_name
+    ]
     return by_name
 
 
@@ -166,7 +170,9 @@ def _make_case(
         made["fused"] = picture.pixels
     for name, fuser in fusers.items():
         made[name] = fuser.fuse_images(images[0], images[1], range_a=choices[0], range_b=choices[1]).pixels
-    case = FusionCase(pair.name, *lumas, {name: luma_8bit(pixels) for name, pixels in made.items()})
+    case = FusionCase(
+        pair.name, lumas[0], lumas[1], {name: luma_8bit(pixels) for name, pixels in made.items()}
+    )
     shown = [*(np.rint(unit * 255) for unit in units), *(_as_8bit(pixels) for pixels in made.values())]
     return case, shown
 

@@ -47,12 +47,13 @@ def describe(name: str, **arguments: object) -> list[PartSize]:
     with torch.device("meta"):
         network = spec.build(spec.config.model_validate({"name": name, **arguments})).eval()
         image = torch.empty(1, *spec.example_shape)
-    counter = FlopCounterMode(display=False, depth=None)
+    counter = FlopCounterMode(display=False)
     # Fused attention hides its products from the counter.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         network(image)
     by_module = {
-        module.rpartition(".")[2] if module.count(".") == 1 else module.partition(".")[2]: sum(flops.values()) // 2
+        module.rpartition(".")[2] if module.count(".") == 1 else module.partition(".")[2]: sum(flops.values())
+        // 2
         for module, flops in counter.get_flop_counts().items()
     }
     sizes = []

@@ -70,16 +70,21 @@ def train(
     kept = folder / CONFIG
     if kept.is_file() and not resume:
         raise OutputError(
-            f"{folder}: holds a run already; go on with it (--resume {folder}), or choose another folder (-o)."
+            f"{folder}: holds a run already; go on with it (--resume {folder}), or choose another (-o)."
         )
     if resume and kept.is_file():
         _check_same(config, load_config(kept))
-    run = _train_fusion if isinstance(config, FusionRun) else _segmentation()
     check_writable_folder(folder)
     with atomic_write(kept) as temporary:
         temporary.write_text(text, encoding="utf-8")
     try:
-        return run(config, folder, resume=resume, report=report, say=say or (lambda line: None))
+        if isinstance(config, FusionRun):
+            return _train_fusion(config, folder, resume=resume, report=report, say=say or (lambda line: None))
+        from scalefuse.workflows.train_segmentation import train_segmentation
+
+        return train_segmentation(
+            config, folder, resume=resume, report=report, say=say or (lambda line: None)
+        )
     except (ConfigError, BundleError):
         raise
     except BaseException:
@@ -87,12 +92,6 @@ def train(
             # Nothing was trained: leave no folder that looks like a run.
             kept.unlink(missing_ok=True)
         raise
-
-
-def _segmentation() -> Callable[..., TrainResult]:
-    from scalefuse.workflows.train_segmentation import train_segmentation
-
-    return train_segmentation
 
 
 def _check_same(new: FusionRun | SegmentationRun, old: FusionRun | SegmentationRun) -> None:
@@ -124,11 +123,11 @@ def _train_fusion(
 
     from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
     from scalefuse.catalog import NETWORKS
+    from scalefuse.data.sampling import EpochSampler
     from scalefuse.report.model_card import model_card
     from scalefuse.training.fit import fit, load_best
     from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
     from scalefuse.training.fusion_task import FusionTask
-    from scalefuse.training.sampling import EpochSampler
 
     training = config.training
     cases, fingerprint = read_pairs(config.data.train)
@@ -140,10 +139,10 @@ def _train_fusion(
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
     sampler = EpochSampler(
-        len(cases),
-        samples_per_epoch=training.samples_per_epoch,
+        [case.source for case in cases],
         seed=training.seed,
-        groups=[case.source for case in cases],
+        balance=config.data.balance,
+        num_samples=training.samples_per_epoch,
     )
     loader = DataLoader(
         PairDataset(cases, config.data, training.seed),
@@ -200,7 +199,9 @@ def _measure(network: object, strategy: str, cases: list) -> dict[str, float]:  
     fuser = Fuser(network, strategy=strategy)  # type: ignore[arg-type]
     measured = evaluate_fusion(
         (
-            FusionCase(case.name, luma_8bit(case.a), luma_8bit(case.b), {"model": luma_8bit(fuser(case.a, case.b))})
+            FusionCase(
+                case.name, luma_8bit(case.a), luma_8bit(case.b), {"model": luma_8bit(fuser(case.a, case.b))}
+            )
             for case in cases
         ),
         ("VIF", "Qabf", "SSIM", "SCD"),

@@ -1,0 +1,187 @@
+"""Train a segmentation network from a run configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalefuse.config import SegmentationRun
+from scalefuse.errors import ConfigError, InputError
+from scalefuse.workflows.train import BUNDLE, TrainResult
+
+if TYPE_CHECKING:
+    from scalefuse.data.segmentation import SegmentationCase
+    from scalefuse.training.fit import Progress
+
+CHECK_PAGE = "data-check.html"
+
+
+def find_cases(
+    config: SegmentationRun,
+) -> tuple[list[SegmentationCase], list[SegmentationCase]]:
+    """Training and validation cases of a run: the folder's own splits, or a part held out by group.
+
+    Raises:
+        ConfigError: No folder is named.
+        InputError: The folder holds no training cases with masks.
+    """
+    from scalefuse.data.segmentation import find_segmentation_cases
+    from scalefuse.data.splits import split_by_fraction
+
+    data = config.data
+    if data.folder is None:
+        raise ConfigError(
+            "No training data: name a folder with images/ and masks/, for instance --set data.folder=FOLDER."
+        )
+    splits = find_segmentation_cases(data.folder, groups_csv=data.groups_csv, group_column=data.group_column)
+    cases = [case for case in splits.get("train", splits.get("all", [])) if case.has_mask]
+    val = [case for case in splits.get("val", []) if case.has_mask]
+    if not cases:
+        raise InputError(f"{data.folder}: no images with masks to train on; see the documentation's layout.")
+    if not val:
+        cases, val = split_by_fraction(cases, data.val_fraction, config.training.seed)
+    return cases, val
+
+
+def fingerprint(cases: Iterable[SegmentationCase]) -> str:
+    """SHA-256 over names and contents of images and masks."""
+    total = hashlib.sha256()
+    for case in cases:
+        masks = [case.mask] if case.mask is not None else [path for _, path in case.label_masks]
+        for path in (case.image, *masks):
+            total.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def train_segmentation(
+    config: SegmentationRun,
+    folder: Path,
+    *,
+    resume: bool,
+    report: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> TrainResult:
+    """Train; see :func:`scalefuse.workflows.train.train`.
+
+    Raises:
+        ConfigError: No folder is named.
+        InputError: The data check found errors.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
+    from scalefuse.catalog import NETWORKS
+    from scalefuse.data.masks import BINARY
+    from scalefuse.data.sampling import EpochSampler
+    from scalefuse.data.segmentation_dataset import SegmentationDataset
+    from scalefuse.report.model_card import model_card
+    from scalefuse.training.fit import fit, load_best
+    from scalefuse.training.segmentation_task import SegmentationTask
+
+    data, training = config.data, config.training
+    cases, val_cases = find_cases(config)
+    say(f"{len(cases)} training and {len(val_cases)} validation images")
+    if data.check:
+        _check(config, folder, say)
+    channels = config.network.in_channels
+    dataset = SegmentationDataset(
+        cases,
+        size=data.size,
+        fit=data.fit,
+        in_channels=channels,
+        classes=data.classes,
+        intensity=data.intensity,
+        augmentation=config.augmentation,
+        seed=training.seed,
+    )
+    # Validation never crops at random: what is compared between epochs must stay the same. What is trained on
+    # crops of full resolution is validated on whole images of full resolution.
+    val_set = SegmentationDataset(
+        val_cases,
+        size=data.size if data.fit == "resize" else None,
+        fit="resize",
+        in_channels=channels,
+        classes=data.classes,
+        intensity=data.intensity,
+    )
+    dataset.preload()
+    torch.manual_seed(training.seed)
+    network = NETWORKS[config.network.name].build(config.network)
+    groups: list[object] = list(dataset.native_sizes()) if data.balance > 0 else [None] * len(cases)
+    sampler = EpochSampler(
+        groups,  # type: ignore[arg-type]
+        seed=training.seed,
+        balance=data.balance,
+        num_samples=training.samples_per_epoch,
+    )
+    loader = DataLoader(
+        dataset,
+        batch_size=min(training.batch_size, len(sampler)),
+        sampler=sampler,
+        num_workers=training.workers,
+        drop_last=True,
+    )
+    task = SegmentationTask(network, config, num_steps=training.epochs * len(loader))
+    best = fit(
+        task,
+        loader,
+        DataLoader(val_set, batch_size=1),
+        training,
+        folder,
+        monitor=task.monitor,
+        mode=task.mode,
+        resume=resume,
+        report=report,
+    )
+    load_best(task, best)
+    network.eval()
+    size = [data.size, data.size] if isinstance(data.size, int) else list(data.size)
+    info = BundleInfo(
+        name=config.name,
+        task="segmentation",
+        network=config.network,
+        preprocessing={
+            "value_range": [0.0, 1.0],
+            "intensity": None if data.intensity is None else str(data.intensity),
+            "fit": data.fit,
+            "size": size,
+            "multi_label": bool(data.classes and data.classes.multi_label),
+        },
+        labels=(data.classes or BINARY).names,
+        training_data=TrainingData(
+            description=config.description,
+            licence=config.licence,
+            num_cases=len(cases),
+            fingerprint=fingerprint(cases),
+        ),
+        config=config.model_dump(mode="json"),
+    )
+    card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
+    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card)
+    return TrainResult(folder, bundle, {})
+
+
+def _check(config: SegmentationRun, folder: Path, say: Callable[[str], None]) -> None:
+    from scalefuse.data.check_segmentation import check_segmentation
+    from scalefuse.report.data_check import write_data_check_html
+
+    data = config.data
+    assert data.folder is not None
+    check = check_segmentation(
+        data.folder,
+        classes=data.classes,
+        intensity=data.intensity,
+        groups_csv=data.groups_csv,
+        group_column=data.group_column,
+    )
+    for line in check.lines():
+        say(f"data check: {line}")
+    write_data_check_html(check, folder / CHECK_PAGE)
+    if check.has_errors:
+        raise InputError(
+            f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}); "
+            "mend the data, or leave the check out with --set data.check=false."
+        )
