@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scalefuse.cli import convert, demo, evaluate, fuse, networks, train
+from scalefuse.cli import convert, data, demo, evaluate, fuse, networks, predict, train
 from scalefuse.errors import ScaleFuseError
 from scalefuse.version import __version__
 
@@ -19,8 +19,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fuse.fuse, train.train, evaluate.evaluate, convert.convert, networks.networks, demo.demo):
+for command in (
+    fuse.fuse,
+    predict.predict,
+    train.train,
+    evaluate.evaluate,
+    convert.convert,
+    networks.networks,
+    demo.demo,
+):
     app.command()(command)
+app.add_typer(data.app, name="data")
 
 
 def _version(value: bool) -> None:

@@ -46,7 +46,12 @@ def networks(
         key, separator, value = setting.partition("=")
         if not separator:
             raise ConfigError(f"--set {setting}: expected key=value, such as width=16.")
-        arguments[key] = yaml.safe_load(value)
+        if key == "name":
+            raise ConfigError(f"--set {setting}: name the network as the argument, without --set.")
+        try:
+            arguments[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"--set {setting}: the value is not valid YAML; quote it.") from error
     try:
         sizes = describe(name, **arguments)
         config = spec.config.model_validate({"name": name, **arguments})

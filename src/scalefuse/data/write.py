@@ -79,6 +79,41 @@ def write_image(
         )
     if suffix == ".png" and pixels.dtype.kind == "f":
         raise OutputError(f"{path}: PNG holds no floating-point values; choose 8 or 16 bits, or a .tif file.")
+    _encode(path, suffix, pixels, like)
+
+
+def write_pixels(path: Path | str, pixels: NDArray[Any], *, like: Image | None = None) -> None:
+    """Write whole numbers as they are: masks, class indices, instance labels, ready pictures.
+
+    Args:
+        path: the file; its suffix chooses the format. Written whole or not at all.
+        pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16; for TIFF and NIfTI also int32 ``(H, W)``.
+        like: the picture whose geometry a NIfTI file gets.
+
+    Raises:
+        OutputError: the format is not written here, or the file cannot be written.
+        InputError: another number type or shape.
+
+    Example:
+        >>> import tempfile
+        >>> from scalefuse.data.read import read_image
+        >>> file = Path(tempfile.mkdtemp()) / "labels.png"
+        >>> write_pixels(file, np.array([[0, 300]], np.uint16))
+        >>> read_image(file).pixels
+        array([[  0, 300]], dtype=uint16)
+    """
+    path = Path(path)
+    suffix = check_output_suffix(path)
+    kinds = ("uint8", "uint16") if suffix == ".png" or pixels.ndim == 3 else ("uint8", "uint16", "int32")
+    if pixels.dtype.name not in kinds or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise InputError(
+            f"{path}: cannot write {pixels.dtype} pixels of shape {pixels.shape}; "
+            f"expected {' or '.join(kinds)}."
+        )
+    _encode(path, suffix, pixels, like)
+
+
+def _encode(path: Path, suffix: str, pixels: NDArray[Any], like: Image | None) -> None:
     with atomic_write(path) as temporary:
         if suffix == ".png":
             import imagecodecs

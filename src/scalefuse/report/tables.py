@@ -5,21 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scalefuse.data.atomic import atomic_write
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> None:
     """Write rows with equal keys to a CSV file, whole or not at all.
+
+    Args:
+        path: File to write.
+        rows: One mapping per line.
+        columns: Names of the columns; those of the first row where None.
 
     Raises:
         OutputError: It cannot be written.
     """
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, fieldnames=list(rows[0]) if rows else [])
+        writer = csv.DictWriter(handle, fieldnames=columns or (list(rows[0]) if rows else []))
         writer.writeheader()
         writer.writerows(rows)
 

@@ -110,7 +110,7 @@ def _section(
     table = markdown_table(["method", *METRICS], rows)
     return Section(
         title=f"{modality} with MRI",
-        text=f"`scalefuse fuse {modality}/ MRI/`. Means over {summary['num_cases']} drawn heads; more is better.",
+        text=f"`scalefuse fuse {modality}/ MRI/`. Means over {summary['num_cases']} heads; more is better.",
         figures=figures,
         table=table,
     )

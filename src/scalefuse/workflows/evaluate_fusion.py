@@ -26,7 +26,7 @@ from scalefuse.evaluation.fusion import (
     source_luma,
 )
 from scalefuse.fusion.baselines import BASELINES
-from scalefuse.inference.fuser import Fuser
+from scalefuse.inference.fuser import Fuser, RememberingEngine
 from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
@@ -90,17 +90,17 @@ def evaluate(
     """
     choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
     pairs, failures = pair_by_name(a, b)
-    ready = _fused_files(fused, pairs, failures) if fused is not None else None
+    ready = _fused_files(fused, pairs) if fused is not None else None
     fusers = {}
     if ready is None:
         bundle = load_bundle(model)
         default = Fuser.from_bundle(bundle)
+        engine = RememberingEngine(default.engine)
         for name in strategies or (default.strategy,):
-            fusers[name] = Fuser(default.engine, strategy=name)
+            fusers[name] = Fuser(engine, strategy=name)
     if baselines:
-        engine = next(iter(fusers.values())).engine if fusers else None
         for name in BASELINES:
-            fusers[f"baseline:{name}"] = Fuser(engine, strategy=f"baseline:{name}")  # type: ignore[arg-type]
+            fusers[f"baseline:{name}"] = Fuser(None, strategy=f"baseline:{name}")
     check_writable_folder(output)
     if on_start is not None:
         on_start(len(pairs))
@@ -110,6 +110,8 @@ def evaluate(
     def cases() -> Iterator[FusionCase]:
         for pair in pairs:
             try:
+                if ready is not None and pair.name not in ready:
+                    raise InputError(f"{fused}: no fused picture named {pair.name!r}.")
                 case, shown = _make_case(
                     pair, fusers, None if ready is None else ready.get(pair.name), choices
                 )
@@ -137,16 +139,13 @@ def evaluate(
     return FusionEvaluationResult(evaluation, summary, files, failures)
 
 
-def _fused_files(folder: Path, pairs: list[Pair], failures: list[str]) -> dict[str, Path]:
+def _fused_files(folder: Path, pairs: list[Pair]) -> dict[str, Path]:
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder; give the fused pictures.")
     files = [folder] if folder.is_file() else list_images(folder)
     by_name = {image_stem(file): file for file in files}
     if folder.is_file() and len(pairs) == 1:
         return {pairs[0].name: folder}
-    failures += [
-        f"{folder}: no fused picture named {pair.name!r}." for pair in pairs if pair.name not in by_name
-    ]
     return by_name
 
 

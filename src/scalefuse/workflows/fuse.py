@@ -11,8 +11,8 @@ from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import check_writable_folder
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.pairs import Pair, pair_by_name
-from scalefuse.data.read import read_image
-from scalefuse.data.write import WRITE_SUFFIXES, write_image
+from scalefuse.data.read import IMAGE_SUFFIXES, read_image
+from scalefuse.data.write import WRITE_SUFFIXES, check_output_suffix, write_image
 from scalefuse.errors import InputError, OutputError, ScaleFuseError
 from scalefuse.inference.fuser import FusedImage, Fuser
 
@@ -75,6 +75,8 @@ def fuse(
     single = not Path(a).is_dir()
     fuser = Fuser.from_bundle(load_bundle(model), strategy=strategy)
     as_file = single and output.name.lower().endswith(WRITE_SUFFIXES)
+    if single and not as_file and not output.is_dir() and output.name.lower().endswith(IMAGE_SUFFIXES):
+        check_output_suffix(output)
     folder = check_writable_folder(output.parent if as_file else output)
     result = FuseResult(failures=list(missing))
     if on_start is not None:

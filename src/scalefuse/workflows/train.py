@@ -72,7 +72,9 @@ def train(
         raise OutputError(
             f"{folder}: holds a run already; go on with it (--resume {folder}), or choose another (-o)."
         )
-    if resume and kept.is_file():
+    if resume:
+        if not kept.is_file():
+            raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
         _check_same(config, load_config(kept))
     check_writable_folder(folder)
     with atomic_write(kept) as temporary:
@@ -85,8 +87,6 @@ def train(
         return train_segmentation(
             config, folder, resume=resume, report=report, say=say or (lambda line: None)
         )
-    except (ConfigError, BundleError):
-        raise
     except BaseException:
         if not (folder / "checkpoints").is_dir() and not resume:
             # Nothing was trained: leave no folder that looks like a run.

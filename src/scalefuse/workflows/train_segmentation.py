@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalefuse.config import SegmentationRun
 from scalefuse.errors import ConfigError, InputError
@@ -110,9 +110,9 @@ def train_segmentation(
     dataset.preload()
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
-    groups: list[object] = list(dataset.native_sizes()) if data.balance > 0 else [None] * len(cases)
+    groups: list[Any] = list(dataset.native_sizes()) if data.balance > 0 else [None] * len(cases)
     sampler = EpochSampler(
-        groups,  # type: ignore[arg-type]
+        groups,
         seed=training.seed,
         balance=data.balance,
         num_samples=training.samples_per_epoch,
@@ -144,10 +144,8 @@ def train_segmentation(
         task="segmentation",
         network=config.network,
         preprocessing={
-            "value_range": [0.0, 1.0],
+            "resize": size if data.fit == "resize" else None,
             "intensity": None if data.intensity is None else str(data.intensity),
-            "fit": data.fit,
-            "size": size,
             "multi_label": bool(data.classes and data.classes.multi_label),
         },
         labels=(data.classes or BINARY).names,
