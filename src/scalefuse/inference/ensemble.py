@@ -1,0 +1,86 @@
+"""From segmentation bundles, one or several, to the arguments of a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from scalefuse.bundle import Bundle
+from scalefuse.catalog import NETWORKS
+from scalefuse.errors import BundleError, InputError
+from scalefuse.inference.postprocessing import PostProcessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def segmenter_arguments(
+    bundles: Bundle | Sequence[Bundle], *, postprocess: bool
+) -> tuple[list[nn.Module], dict[str, Any]]:
+    """Networks and keyword arguments for :class:`~scalefuse.inference.segmenter.Segmenter`.
+
+    Args:
+        bundles: one or several; the first one's preprocessing and post-processing count.
+        postprocess: whether to use the stored post-processing.
+
+    Raises:
+        BundleError: a bundle is for another task, damaged, or does not fit the others.
+        InputError: no bundle.
+
+    Example:
+        >>> segmenter_arguments([], postprocess=True)
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: An ensemble needs at least one bundle, but got none.
+    """
+    bundles = [bundles] if isinstance(bundles, Bundle) else list(bundles)
+    if not bundles:
+        raise InputError("An ensemble needs at least one bundle, but got none.")
+    settings = [_settings(bundle) for bundle in bundles]
+    for bundle, other in zip(bundles[1:], settings[1:], strict=True):
+        for name in ("labels", "multi_label", "in_channels", "resize", "intensity"):
+            if other[name] != settings[0][name]:
+                raise BundleError(
+                    f"{bundle.source}: its {name} {other[name]} differ from {settings[0][name]} of "
+                    f"{bundles[0].source}, but bundles of an ensemble must agree; leave it out."
+                )
+    first = bundles[0]
+    arguments = settings[0]
+    arguments["postprocessing"] = PostProcessing()
+    if postprocess and first.info.postprocessing is not None:
+        arguments["postprocessing"] = _parse(PostProcessing, first.info.postprocessing, first)
+    return [bundle.build_network() for bundle in bundles], arguments
+
+
+def _settings(bundle: Bundle) -> dict[str, Any]:
+    from scalefuse.inference.segmenter import SegmentationPreprocessing
+
+    info = bundle.info
+    if info.task != "segmentation":
+        raise BundleError(
+            f"{bundle.source}: a bundle for {info.task}, but segmenting needs one for segmentation; "
+            "choose another bundle."
+        )
+    preprocessing = _parse(SegmentationPreprocessing, info.preprocessing, bundle)
+    network: Any = info.network
+    return {
+        "labels": info.labels or ("background", "object"),
+        "multi_label": preprocessing.multi_label,
+        "in_channels": network.in_channels,
+        "size_multiple": NETWORKS[network.name].size_multiple,
+        "resize": preprocessing.resize,
+        "intensity": preprocessing.intensity,
+    }
+
+
+def _parse(schema: Any, values: dict[str, Any], bundle: Bundle) -> Any:
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"]) or schema.__name__
+        raise BundleError(
+            f"{bundle.source}: bundle.json: {place}: {problem['msg']}; the bundle is damaged or was edited, "
+            "make it again."
+        ) from error

@@ -1,0 +1,118 @@
+"""A picture as a network wants it, window by window: values in [0, 1], its number of channels."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from scalefuse.data.colour import to_luma_chroma
+from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange, resolve_intensity, resolve_range
+from scalefuse.errors import InputError
+from scalefuse.inference.sliding import mirrored_indices
+
+
+class NetworkInput:
+    """Gives windows of a picture as float32 tensors; the picture itself is never copied as a whole.
+
+    Args:
+        image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real
+            numbers in [0, 1].
+        in_channels: 1 (colour becomes luma) or 3 (grey is repeated).
+        intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures and for
+            arrays of real numbers in [0, 1].
+
+    Raises:
+        InputError: not such a picture, NaN values, values outside [0, 1], intensities that need a choice, or
+            a number of channels that a picture cannot be brought to.
+
+    Example:
+        >>> source = NetworkInput(np.array([[0, 51], [102, 255]], np.uint8), in_channels=1)
+        >>> source.window(0, 0, 2, 4)[0]
+        tensor([[0.0000, 0.2000, 0.0000, 0.2000],
+                [0.4000, 1.0000, 0.4000, 1.0000]])
+    """
+
+    def __init__(
+        self, image: Image | NDArray[Any], in_channels: int, intensity: IntensityRange | str | None = None
+    ) -> None:
+        pixels = image.pixels if isinstance(image, Image) else np.asarray(image)
+        if pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.shape[2:] not in ((), (1,), (3,)):
+            raise InputError(f"Expected a picture (H, W) or (H, W, 3), but got shape {pixels.shape}.")
+        if in_channels not in (1, 3):
+            raise InputError(
+                f"The model expects {in_channels} channels, but a picture can be brought to 1 or 3 only; use "
+                "another model."
+            )
+        self.pixels: NDArray[Any] = pixels if pixels.ndim == 3 else pixels[..., None]
+        self.in_channels = in_channels
+        self.low, self.high = self._range(image, intensity)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def window(self, top: int, left: int, height: int, width: int) -> Tensor:
+        """The window ``(C, height, width)``; beyond the lower and the right edge the picture is mirrored."""
+        pixels = self.pixels[top : top + height, left : left + width]
+        if pixels.shape[:2] != (height, width):
+            rows = mirrored_indices(top, top + height, self.size[0]).numpy()
+            columns = mirrored_indices(left, left + width, self.size[1]).numpy()
+            pixels = self.pixels[rows[:, None], columns]
+        return self._channels(pixels)
+
+    def resized(self, size: tuple[int, int]) -> Tensor:
+        """The whole picture ``(C, *size)``, bilinear with antialiasing, one channel at a time."""
+        if self.in_channels == 1 and self.pixels.shape[2] == 3:
+            channels = [self._small(self.pixels[..., channel], size) for channel in range(3)]
+            # Luma is a weighted sum: it may as well be taken after resizing.
+            return self._channels_of_unit(torch.stack(channels, dim=-1).numpy())
+        small = [self._small(self.pixels[..., channel], size) for channel in range(self.pixels.shape[2])]
+        return torch.stack(small * (self.in_channels // len(small)))
+
+    def _small(self, channel: NDArray[Any], size: tuple[int, int]) -> Tensor:
+        unit = torch.from_numpy(self._unit(channel))[None, None]
+        return F.interpolate(unit, size=size, mode="bilinear", antialias=True)[0, 0].clamp_(0, 1)
+
+    def _channels(self, pixels: NDArray[Any]) -> Tensor:
+        return self._channels_of_unit(self._unit(pixels))
+
+    def _channels_of_unit(self, unit: NDArray[np.float32]) -> Tensor:
+        if unit.shape[2] == 3 and self.in_channels == 1:
+            unit = to_luma_chroma(unit)[0][..., None]
+        tensor = torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))
+        return tensor.repeat(self.in_channels // tensor.shape[0], 1, 1)
+
+    def _unit(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        if self.high <= self.low:
+            return np.zeros(pixels.shape, np.float32)
+        exact: Any = np.float32 if pixels.dtype in (np.uint8, np.uint16, np.float32) else np.float64
+        values: NDArray[Any] = pixels.astype(exact)
+        np.subtract(values, self.low, out=values)
+        np.divide(values, self.high - self.low, out=values)
+        np.clip(values, 0, 1, out=values)
+        return values.astype(np.float32, copy=False)
+
+    def _range(self, image: Image | NDArray[Any], choice: IntensityRange | str | None) -> tuple[float, float]:
+        if self.pixels.dtype.kind == "f" and not np.isfinite([self.pixels.min(), self.pixels.max()]).all():
+            raise InputError(f"{_name(image)} holds NaN or infinite values, but all must be finite.")
+        if choice is None and not isinstance(image, Image) and self.pixels.dtype.kind == "f":
+            low, high = float(self.pixels.min()), float(self.pixels.max())
+            if low < 0 or high > 1:
+                raise InputError(
+                    f"Expected real numbers in [0, 1], but got values from {low:g} to {high:g}; choose which "
+                    "values become 0 and 1, such as 'percentile:1:99'."
+                )
+            return 0.0, 1.0
+        if isinstance(image, Image):
+            return resolve_range(image.pixels, resolve_intensity(image, choice))
+        parsed = IntensityRange.parse(choice) if isinstance(choice, str) else choice
+        return resolve_range(self.pixels, parsed or IntensityRange(mode="full"))
+
+
+def _name(image: Image | NDArray[Any]) -> str:
+    return image.label if isinstance(image, Image) else "The picture"

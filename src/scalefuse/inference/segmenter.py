@@ -1,0 +1,283 @@
+"""Segmenting a picture of any size with a trained network, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange
+from scalefuse.errors import BundleError, InputError
+from scalefuse.inference.network_input import NetworkInput
+from scalefuse.inference.postprocessing import PostProcessing
+from scalefuse.inference.sliding import sliding_bands
+from scalefuse.schema import Schema
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scalefuse.bundle import Bundle
+
+Engine = Callable[[Tensor], Any]
+"""Maps images ``(N, C, H, W)``, float32 in [0, 1], to logits ``(N, K, H, W)`` or a tuple that names them ``mask``."""
+
+_BAND_ROWS = 512
+
+
+class SegmentationPreprocessing(Schema):
+    """How pixels became network input in training; stored in a bundle.
+
+    Attributes:
+        resize: height and width to which whole images were resized; ``None`` for their own resolution.
+        intensity: which values became 0 and 1; ``None`` for the full range of 8- and 16-bit images.
+        multi_label: whether a pixel may carry several labels.
+    """
+
+    resize: tuple[int, int] | None = None
+    intensity: IntensityRange | None = None
+    multi_label: bool = False
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a :class:`Segmenter` found in one picture.
+
+    Attributes:
+        mask: Boolean ``(H, W)``; for several classes their indices ``(H, W)``, 0 for the background; for
+            labels Boolean ``(K, H, W)``.
+        probability: ``(K, H, W)`` in 16 bits, 65535 for certain; ``None`` where not asked for.
+    """
+
+    mask: NDArray[Any]
+    probability: NDArray[np.uint16] | None
+
+
+class Segmenter:
+    """Segments pictures of any size.
+
+    A picture up to ``whole_image_limit`` pixels is segmented as a whole, mirrored at its lower and right edge
+    up to a multiple of ``size_multiple``; a larger one in overlapping windows with Gaussian weights, of which
+    one row is held at a time. A model trained on resized images (``resize``) gets every picture resized, and
+    its probabilities are resized back.
+
+    Args:
+        engines: a network, an exported model or any other :data:`Engine`; of several, probabilities are
+            averaged.
+        labels: names of the classes. One name, or two with the background first, for a binary mask; several
+            with the background first; or, with ``multi_label``, one per label.
+        multi_label: whether a pixel may carry several labels.
+        in_channels: channels that the network expects; 3 (grey is repeated) or 1 (colour becomes luma).
+        size_multiple: what height and width must be divisible by.
+        resize: height and width to which images were resized in training; ``None`` for none.
+        intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures.
+        postprocessing: threshold and cleaning.
+        whole_image_limit: pixels up to which a picture is segmented as a whole.
+        tile: side of a window.
+        overlap: part of a window that the next one repeats, in [0, 1).
+        tta: whether to average over the eight flips and rotations by 90°.
+
+    Raises:
+        InputError: an argument is out of its range.
+
+    Example:
+        >>> def bright(images):
+        ...     return (images.mean(dim=1, keepdim=True) - 0.5) * 20
+        >>> segmenter = Segmenter(bright, size_multiple=8)
+        >>> result = segmenter.segment(np.array([[0, 200, 250]], np.uint8))
+        >>> result.mask, result.probability[0, 0, 0]
+        (array([[False,  True,  True]]), np.uint16(3))
+    """
+
+    def __init__(
+        self,
+        engines: Engine | Sequence[Engine],
+        *,
+        labels: Sequence[str] = ("background", "object"),
+        multi_label: bool = False,
+        in_channels: int = 3,
+        size_multiple: int = 1,
+        resize: tuple[int, int] | None = None,
+        intensity: IntensityRange | str | None = None,
+        postprocessing: PostProcessing | None = None,
+        whole_image_limit: int = 1024 * 1024,
+        tile: int = 512,
+        overlap: float = 0.25,
+        tta: bool = False,
+    ) -> None:
+        self.engines: list[Engine] = list(engines) if isinstance(engines, Sequence) else [engines]
+        self.labels, self.multi_label = tuple(labels), multi_label
+        self.in_channels, self.size_multiple, self.resize = in_channels, size_multiple, resize
+        self.intensity = intensity
+        self.postprocessing = postprocessing or PostProcessing()
+        self.whole_image_limit, self.tile, self.overlap, self.tta = whole_image_limit, tile, overlap, tta
+        self._check()
+
+    @classmethod
+    def from_bundle(
+        cls, bundle: Bundle | Sequence[Bundle], *, postprocess: bool = True, **options: Any
+    ) -> Segmenter:
+        """A segmenter from a bundle, or an ensemble from several.
+
+        Args:
+            bundle: one or several; the labels and the kind of labels must agree, and the first one's
+                preprocessing and post-processing are used.
+            postprocess: whether to use the bundle's fitted post-processing; without it, the threshold is 0.5.
+            **options: arguments of :class:`Segmenter` that override the bundle's.
+
+        Raises:
+            BundleError: a bundle is for another task, damaged, or does not fit the others.
+            InputError: no bundle, or an option is out of its range.
+        """
+        from scalefuse.inference.ensemble import segmenter_arguments
+
+        networks, arguments = segmenter_arguments(bundle, postprocess=postprocess)
+        return cls(networks, **{**arguments, **options})
+
+    @property
+    def num_outputs(self) -> int:
+        """Channels of the probabilities: K."""
+        return 1 if not self.multi_label and len(self.labels) <= 2 else len(self.labels)
+
+    def segment(self, image: Image | NDArray[Any], *, keep_probability: bool = True) -> Segmentation:
+        """Mask and probability map of a picture.
+
+        Args:
+            image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real numbers in
+                [0, 1].
+            keep_probability: whether to return the probabilities as well.
+
+        Raises:
+            InputError: not such a picture, or its intensities need a choice.
+            BundleError: the network gives another number of channels, another size, or no numbers.
+        """
+        source = NetworkInput(image, self.in_channels, self.intensity)
+        height, width = source.size
+        outputs = self.num_outputs
+        kind: Any = np.uint16 if outputs > 256 else np.uint8
+        if outputs == 1 or self.multi_label:
+            kind = np.bool_
+        mask = np.empty((outputs, height, width) if self.multi_label else (height, width), kind)
+        kept = np.empty((outputs, height, width), np.uint16) if keep_probability else None
+        for top, band in self._bands(source):
+            rows = slice(top, top + band.shape[1])
+            probability = band.numpy()
+            mask[..., rows, :] = self.postprocessing.threshold_or_best(
+                probability, multi_label=self.multi_label
+            )
+            if kept is not None:
+                kept[:, rows] = np.floor(probability * 65535 + 0.5)
+        return Segmentation(self.postprocessing.clean_any(mask), kept)
+
+    def probabilities(self, image: Image | NDArray[Any]) -> NDArray[np.float32]:
+        """Probabilities ``(K, H, W)`` in [0, 1], of the whole picture at once; arguments as :meth:`segment`.
+
+        K is 1 for a binary mask (of the object), else the number of classes or labels.
+        """
+        source = NetworkInput(image, self.in_channels, self.intensity)
+        result = np.empty((self.num_outputs, *source.size), np.float32)
+        for top, band in self._bands(source):
+            result[:, top : top + band.shape[1]] = band.numpy()
+        return result
+
+    def _bands(self, source: NetworkInput) -> Iterator[tuple[int, Tensor]]:
+        height, width = source.size
+        if self.resize is not None and self.resize != source.size:
+            small = self._predict(source.resized(self.resize))
+            yield from _enlarged(small, source.size)
+        elif height * width <= self.whole_image_limit:
+            window = self._padded(height), self._padded(width)
+            yield 0, self._predict(source.window(0, 0, *window))[:, :height, :width]
+        else:
+            window = min(self.tile, self._padded(height)), min(self.tile, self._padded(width))
+            size = max(height, window[0]), max(width, window[1])
+            bands = sliding_bands(
+                lambda top, left: self._predict(source.window(top, left, *window)),
+                size,
+                window,
+                self.overlap,
+            )
+            for top, band in bands:
+                if top < height:
+                    yield top, band[:, : height - top, :width]
+
+    def _padded(self, length: int) -> int:
+        return -(-length // self.size_multiple) * self.size_multiple
+
+    def _predict(self, image: Tensor) -> Tensor:
+        """Probabilities ``(K, H, W)`` of one input ``(C, H, W)``, averaged over engines and orientations."""
+        # Odd sizes of resized training images may need padding too.
+        height, width = image.shape[1:]
+        missing = self._padded(height) - height, self._padded(width) - width
+        batch = image[None]
+        if any(missing):
+            batch = F.pad(batch, (0, missing[1], 0, missing[0]), mode="replicate")
+        turns = [(turn, flip) for flip in (False, True) for turn in range(4)] if self.tta else [(0, False)]
+        total = torch.zeros(self.num_outputs, *batch.shape[2:])
+        with torch.inference_mode():
+            for turn, flip in turns:
+                turned = torch.rot90(batch, turn, (2, 3))
+                turned = (turned.flip(3) if flip else turned).contiguous()
+                for engine in self.engines:
+                    probability = self._activate(engine(turned), turned)
+                    probability = probability.flip(2) if flip else probability
+                    total += torch.rot90(probability, -turn, (1, 2))
+        total /= len(turns) * len(self.engines)
+        if not torch.isfinite(total.sum()):
+            raise BundleError(
+                "The network gave NaN or infinite values; the model is damaged, train it again."
+            )
+        return total[:, :height, :width]
+
+    def _activate(self, output: Any, image: Tensor) -> Tensor:
+        logits = output if isinstance(output, Tensor) else output.mask
+        expected = (1, self.num_outputs, *image.shape[2:])
+        if tuple(logits.shape) != expected:
+            raise BundleError(
+                f"Expected logits of shape {expected} for {len(self.labels)} labels, but the network gave "
+                f"{tuple(logits.shape)}; the model does not fit its labels."
+            )
+        logits = logits[0].float().cpu()
+        exclusive = self.num_outputs > 1 and not self.multi_label
+        return logits.softmax(dim=0) if exclusive else logits.sigmoid()
+
+    def _check(self) -> None:
+        if not self.engines:
+            raise InputError("A segmenter needs at least one network, but got none.")
+        if not self.labels:
+            raise InputError("A segmenter needs at least one label, but got none.")
+        if self.size_multiple < 1 or self.tile < 1 or self.tile % self.size_multiple:
+            raise InputError(
+                f"Expected a tile that is a multiple of {self.size_multiple}, but got {self.tile}; "
+                f"use {max(1, self.tile // max(1, self.size_multiple)) * self.size_multiple}."
+            )
+        if not 0 <= self.overlap < 1:
+            raise InputError(f"Expected an overlap from 0 to below 1, but got {self.overlap}.")
+        if self.resize is not None and min(self.resize) < 1:
+            raise InputError(f"Expected a size to resize to of at least 1 pixel, but got {self.resize}.")
+
+
+def _enlarged(small: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+    """Resize ``(K, h, w)`` to ``size``, bilinear between pixel centres, in bands of rows."""
+
+    def interpolate(values: Tensor, to: tuple[int, int]) -> Tensor:
+        # Where it shrinks, antialiasing; where it grows, that is plain bilinear interpolation.
+        return F.interpolate(values[None], size=to, mode="bilinear", antialias=True)[0].clamp_(0, 1)
+
+    height, width = size
+    if height <= small.shape[1]:
+        small = interpolate(small, (height, small.shape[2]))
+    rows = small.shape[1]
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        place = (torch.arange(top, bottom, dtype=torch.float64) + 0.5) * (rows / height) - 0.5
+        place = place.clamp(0, rows - 1)
+        upper = place.floor().long()
+        part = (place - upper).float()[:, None]
+        band = torch.lerp(small[:, upper], small[:, (upper + 1).clamp(max=rows - 1)], part)
+        yield top, interpolate(band, (bottom - top, width))
