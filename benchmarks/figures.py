@@ -1,8 +1,8 @@
 """The fusion comparison: table, intervals and picture grids, for every modality whose data are at hand.
 
-Run ``make figures`` with ``SCALEFUSE_DATA`` naming the data folder. Written to ``docs/results``: the table with
-its intervals (``fusion.md``, ``fusion.json``) and a grid of drawn phantoms. Grids of patients' pictures go to
-``build/figures`` and are not committed, since the data's terms do not allow it.
+Run ``make figures`` with ``SCALEFUSE_DATA`` naming the data folder. Written to ``docs/results``: the table
+with its intervals (``fusion.md``, ``fusion.json``) and grids of drawn phantoms. Grids of patients' pictures go
+to ``build/figures`` and are not committed, since the data's terms do not allow it.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def main() -> int:
         "# Fusion strategies compared",
         "",
         f"Made by `make figures` with the weights that come with ScaleFuse. `{DEFAULT}` is the default; "
-        "`softmax_nuclear_norm` is the paper's; names with `baseline:` do not use the network. Measured on what "
-        "is written: 8-bit luma. Data: Whole Brain Atlas (AANLIB), for research and education only.",
+        "`softmax_nuclear_norm` is the paper's; names with `baseline:` do not use the network. Measured on "
+        "what is written: 8-bit luma. Data: Whole Brain Atlas (AANLIB), for research and education only.",
         "",
         *(section(name, summary) for name, summary in summaries.items()),
         "## Drawn heads",

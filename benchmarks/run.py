@@ -1,7 +1,7 @@
 """``make bench``: time and memory of the fusion paths against the paper's plain formulation.
 
-The runs are interleaved (plain, ours, plain, ours, …) in one process, so that a busy machine slows both; only the
-ratios count. Written to ``benchmarks/results``: ``bench.json`` and ``bench.md``.
+The runs are interleaved (plain, ours, plain, ours, …) in one process, so that a busy machine slows both; only
+the ratios count. Written to ``benchmarks/results``: ``bench.json`` and ``bench.md``.
 """
 
 from __future__ import annotations
@@ -115,9 +115,8 @@ def main() -> int:
         [
             "# Benchmark",
             "",
-            f"`make bench`; medians of {REPEATS} interleaved runs. Only ratios within this run count. Machine: "
-            + ", ".join(f"{key} {value}" for key, value in machine.items())
-            + ".",
+            f"`make bench`; medians of {REPEATS} interleaved runs. Only ratios within this run count. "
+            "Machine: " + ", ".join(f"{key} {value}" for key, value in machine.items()) + ".",
             "",
             "## A 256×256 pair, from pictures to picture (fp32)",
             "",

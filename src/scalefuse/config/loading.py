@@ -59,7 +59,7 @@ def load_config(
         _apply(raw, override)
     label = str(source) if source is not None else "configuration"
     task = raw.get("task", "fusion")
-    if task not in _RUNS:
+    if not isinstance(task, str) or task not in _RUNS:
         raise ConfigError(f"{label}: unknown task {task!r}; expected one of: {', '.join(_RUNS)}.")
     try:
         return TypeAdapter(_RUNS[task]).validate_python(raw)
@@ -92,7 +92,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         path = shipped
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -112,7 +112,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected key=value, such as optimizer.learning_rate=0.001.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from error
     if isinstance(value, str):
         # YAML 1.1 reads 1e-4 as text; people mean the number.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import pickle
 import signal
 import warnings
 from collections.abc import Callable
@@ -17,9 +19,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from scalefuse.config.base import TrainingConfig
+from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
 LAST, BEST = "last.ckpt", "best.ckpt"
 
 
@@ -128,7 +131,7 @@ def fit(
         The best checkpoint.
 
     Raises:
-        BundleError: ``resume`` without a checkpoint.
+        BundleError: ``resume`` without a checkpoint, or with a damaged one.
         TrainingInterrupted: Ctrl-C.
     """
     folder = run_folder / CHECKPOINTS
@@ -137,6 +140,7 @@ def fit(
         raise BundleError(
             f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume."
         )
+    finished_epoch = _finished_epoch(last) if resume else None
     if val is None:
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
@@ -170,7 +174,7 @@ def fit(
             check_val_every_n_epoch=config.validate_every,
             callbacks=callbacks,
             logger=[
-                CSVLogger(run_folder, name="", version=""),
+                _csv_logger(run_folder, finished_epoch),
                 TensorBoardLogger(run_folder, name="tensorboard", version=""),
             ],
             num_sanity_val_steps=0,
@@ -189,6 +193,35 @@ def fit(
             signal.signal(signal.SIGINT, handler)
     best = folder / BEST
     return best if best.is_file() else last
+
+
+def _finished_epoch(checkpoint: Path) -> int:
+    """Number of the last epoch that is in a checkpoint, from 0."""
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"{checkpoint}: the checkpoint is damaged and cannot be resumed from; train anew in another folder."
+        ) from error
+
+
+def _csv_logger(run_folder: Path, finished_epoch: int | None) -> CSVLogger:
+    """Logs to ``metrics.csv``; a resumed run keeps the lines of its finished epochs."""
+    path = run_folder / METRICS
+    lines: list[dict[str, str]] = []
+    if finished_epoch is not None and path.is_file():
+        with path.open(newline="", encoding="utf-8") as handle:
+            lines = [line for line in csv.DictReader(handle) if int(line["epoch"]) <= finished_epoch]
+    # Written line by line: a killed run keeps its log.
+    logger = CSVLogger(run_folder, name="", version="", flush_logs_every_n_steps=1)
+    writer = logger.experiment  # deletes the file that stands there
+    if lines:
+        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+            rows = csv.DictWriter(handle, fieldnames=list(lines[0]))
+            rows.writeheader()
+            rows.writerows(lines)
+        writer.metrics_keys = list(lines[0])
+    return logger
 
 
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:
