@@ -27,8 +27,8 @@ def label_instances(
     """Number the objects of a mask.
 
     Memory beyond the result stays bounded for any size: components are labelled band by band, and the
-    watershed looks at one component at a time. Neither changes the result. Only a component whose bounding
-    box exceeds :data:`LARGEST_SPLIT` pixels stays in one piece under ``"watershed"``, with a logged warning.
+    watershed looks at one component at a time, so that nothing depends on the bands or on what else is in
+    the picture. Only a component whose bounding box exceeds :data:`LARGEST_SPLIT` pixels stays in one piece under ``"watershed"``, with a logged warning.
 
     Args:
         mask: ``(H, W)``.

@@ -76,11 +76,14 @@ class PostProcessing(Schema):
 
     def threshold_or_best(self, probability: NDArray[Any], *, multi_label: bool = False) -> NDArray[Any]:
         """The mask before cleaning; arguments and result as :meth:`decide`."""
+        mask: NDArray[Any]
         if multi_label:
-            return np.greater_equal(probability, self.threshold)
-        if len(probability) == 1:
-            return np.greater_equal(probability[0], self.threshold)
-        return probability.argmax(axis=0).astype(np.uint8 if len(probability) <= 256 else np.uint16)
+            mask = probability >= self.threshold
+        elif len(probability) == 1:
+            mask = probability[0] >= self.threshold
+        else:
+            mask = probability.argmax(axis=0).astype(np.uint8 if len(probability) <= 256 else np.uint16)
+        return mask
 
     def clean_any(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Clean what :meth:`threshold_or_best` gives."""

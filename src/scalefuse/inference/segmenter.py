@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
 
 Engine = Callable[[Tensor], Any]
-"""Maps images ``(N, C, H, W)``, float32 in [0, 1], to logits ``(N, K, H, W)`` or a tuple that names them ``mask``."""
+"""Maps images ``(N, C, H, W)`` in [0, 1] to logits ``(N, K, H, W)``, or to a tuple with these as ``mask``."""
 
 _BAND_ROWS = 512
 
