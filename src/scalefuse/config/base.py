@@ -27,6 +27,10 @@ DataPath = Annotated[Path, AfterValidator(_expand)]
 """A path that may hold ``~`` and environment variables; relative ones start at the working directory."""
 
 
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that can be a folder's: letters, digits, dots, dashes and underscores."""
+
+
 class OptimizerConfig(Schema):
     """Optimiser and learning-rate schedule.
 
@@ -89,7 +93,7 @@ class RunBase(Schema):
         training: Length, precision and bookkeeping.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: RunName
     output: Path | None = None
     description: str = "not described"
     licence: str = "not stated"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scalefuse.config.base import DataPath, RunBase
+from scalefuse.config.base import DataPath, RunBase, RunName
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.fusion import STRATEGIES
 from scalefuse.networks.dilran.spec import DILRANConfig
@@ -116,7 +116,7 @@ class FusionRun(RunBase):
         loss: What is minimised.
     """
 
-    name: str = "dilran"
+    name: RunName = "dilran"
     task: Literal["fusion"] = "fusion"
     network: DILRANConfig = DILRANConfig()
     strategy: str = "local_energy_ratio"

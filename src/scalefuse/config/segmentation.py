@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scalefuse.config.base import DataPath, RunBase
+from scalefuse.config.base import DataPath, RunBase, RunName
 from scalefuse.data.augmentation import AugmentationConfig
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses
@@ -55,7 +55,7 @@ class SegmentationRun(RunBase):
         augmentation: Random changes of image and mask together; None for none.
     """
 
-    name: str = "msrf_net"
+    name: RunName = "msrf_net"
     task: Literal["segmentation"] = "segmentation"
     network: MSRFNetConfig = MSRFNetConfig()
     data: SegmentationData = SegmentationData()

@@ -54,8 +54,10 @@ class PerceptualLoss(nn.Module):
     def _load(self, path: Path, names: list[tuple[int, int, int]]) -> None:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
             raise BundleError(f"{path}: no readable VGG-16-BN weights; give a plain state dict.") from error
+        if not isinstance(state, dict):
+            raise BundleError(f"{path}: holds no state dict (names to tensors); give one of VGG-16-BN.")
         ours = {}
         for block, layer, position in names:
             for offset, kinds in (
@@ -67,6 +69,13 @@ class PerceptualLoss(nn.Module):
         missing = [theirs for theirs in ours.values() if theirs not in state]
         if missing:
             raise BundleError(f"{path}: lacks {missing[0]}; give the weights of VGG-16 with batch norm.")
+        expected = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        for name, theirs in ours.items():
+            got = tuple(getattr(state[theirs], "shape", ()))
+            if got != tuple(expected[name]):
+                raise BundleError(
+                    f"{path}: {theirs} has shape {got}, but VGG-16 with batch norm has {tuple(expected[name])}."
+                )
         problems = self.load_state_dict({name: state[theirs] for name, theirs in ours.items()}, strict=False)
         assert not problems.unexpected_keys
         assert all(key.endswith("num_batches_tracked") for key in problems.missing_keys)

@@ -17,7 +17,8 @@ def overlay(pixels: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.uint8]:
     Args:
         pixels: ``(H, W)`` or ``(H, W, 3)``; 8-bit values are shown as they are, others from their
             smallest to their largest.
-        mask: Boolean ``(H, W)``, class indices ``(H, W)`` with 0 for the background, or Boolean ``(K, H, W)``.
+        mask: Boolean ``(H, W)``, class indices ``(H, W)`` with 0 for the background, or Boolean
+            ``(K, H, W)``.
 
     Returns:
         ``(H, W, 3)``.

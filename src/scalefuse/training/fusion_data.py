@@ -102,7 +102,10 @@ def split_pairs(
 def _subject(name: str, pattern: str | None) -> str:
     if pattern is None:
         return name
-    match = re.search(pattern, name)
+    try:
+        match = re.search(pattern, name)
+    except re.error as error:
+        raise InputError(f"data.subject_pattern {pattern!r} is no regular expression ({error}).") from error
     if match is None or not match.groups():
         raise InputError(
             f"data.subject_pattern {pattern!r} finds no group in the file name {name!r}; "
@@ -124,6 +127,13 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         self.cases = cases
         self.config = config
         self.seed = seed
+        sizes = sorted({case.a.shape for case in cases})
+        if config is not None and config.crop is None and len(sizes) > 1:
+            found = ", ".join(f"{height}×{width}" for height, width in sizes[:3])
+            raise InputError(
+                f"The training images have {len(sizes)} sizes ({found}, …), but whole images must have one; "
+                f"set data.crop to {min(min(size) for size in sizes)} or less."
+            )
         if config is not None and config.crop is not None:
             small = next((case for case in cases if min(case.a.shape) < config.crop), None)
             if small is not None:

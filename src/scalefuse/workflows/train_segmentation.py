@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from scalefuse.config import SegmentationRun
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
+    from scalefuse.bundle import BundleInfo
+    from scalefuse.config.segmentation import SegmentationData
     from scalefuse.data.segmentation import SegmentationCase
     from scalefuse.training.fit import Progress
 
@@ -157,9 +161,52 @@ def train_segmentation(
         ),
         config=config.model_dump(mode="json"),
     )
+    say("fitting the post-processing on the validation images")
+    info, metrics = _fit_on_validation(info, network, val_cases, data)
     card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
     bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card)
-    return TrainResult(folder, bundle, {})
+    return TrainResult(folder, bundle, metrics)
+
+
+def _fit_on_validation(
+    info: BundleInfo, network: Any, cases: Sequence[SegmentationCase], data: SegmentationData
+) -> tuple[BundleInfo, dict[str, float]]:
+    """Choose threshold and cleaning on whole validation images, as the predictor sees them."""
+    from scalefuse.data.masks import read_case_mask
+    from scalefuse.data.read import read_image
+    from scalefuse.evaluation.fit_postprocessing import fit_postprocessing
+    from scalefuse.evaluation.segmentation import evaluate_segmentation
+    from scalefuse.inference.segmenter import Segmenter
+
+    segmenter = Segmenter(
+        network,
+        labels=info.labels,
+        multi_label=info.preprocessing["multi_label"],
+        in_channels=info.network.in_channels,  # type: ignore[union-attr]
+        size_multiple=8,
+        resize=None if info.preprocessing["resize"] is None else tuple(info.preprocessing["resize"]),
+        intensity=info.preprocessing["intensity"],
+    )
+    # Masks and 8-bit maps of a few thousand validation images fit into memory.
+    found, wanted = [], []
+    for case in cases:
+        probability = segmenter.segment(read_image(case.image)).probability
+        assert probability is not None
+        found.append((probability // 257).astype(np.uint8))
+        wanted.append(read_case_mask(case, data.classes))
+    update: dict[str, Any] = {}
+    if segmenter.num_outputs == 1 and not segmenter.multi_label:
+        fitted = fit_postprocessing((one[0].astype(np.float32) / 255 for one in found), wanted)
+        segmenter.postprocessing = fitted.postprocessing
+        update["postprocessing"] = fitted.postprocessing.model_dump(mode="json")
+    measured = evaluate_segmentation(
+        ((case.name, one, mask) for case, one, mask in zip(cases, found, wanted, strict=True)),
+        labels=info.labels,
+        multi_label=segmenter.multi_label,
+        postprocessing=segmenter.postprocessing,
+    )
+    means = {f"val/{name}": float(measured.values(name).mean()) for name in ("dice", "iou", "hd95")}
+    return info.model_copy(update={**update, "metrics": means}), means
 
 
 def _check(config: SegmentationRun, folder: Path, say: Callable[[str], None]) -> None:
