@@ -100,7 +100,8 @@ def _kind(annotation: Any) -> str:
     text = str(annotation)
     literal = re.fullmatch(r"typing\.Literal\[(.*)\]", text)
     if literal:
-        return " or ".join(f"`{part.strip(" '")}`" for part in literal[1].split(","))
+        choices = [part.strip(" '") for part in literal[1].split(",")]
+        return " or ".join(f"`{choice}`" for choice in choices)
     words = {"Path": "path", "IntensityRange": "intensity range", "float": "number", "bool": "true or false"}
     words |= {"int": "whole number", "str": "text", "tuple": "list", "NoneType": "null", "None": "null"}
     found = re.findall(r"\b(Path|IntensityRange|float|bool|int|str|tuple|NoneType|None)\b(?!=)", text)
