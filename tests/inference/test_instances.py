@@ -54,7 +54,7 @@ def test_piecewise_watershed_is_that_of_the_whole_picture(seed, depth):
         theirs[alone] = theirs.max() + whole_picture_watershed(alone, depth)[alone]
     assert same_objects(ours, theirs)
     assert number == ours.max() == len(np.unique(theirs)) - 1
-    # With all components at once, the order in a queue decides about pixels as near to one part as to another.
+    # With all components at once, the order in a queue decides about pixels between two parts.
     together = whole_picture_watershed(mask, depth)
     assert len(np.unique(together)) - 1 == number
     agreeing = sum(np.bincount(together[ours == part]).max() for part in range(1, number + 1))

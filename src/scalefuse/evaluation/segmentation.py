@@ -172,8 +172,8 @@ def evaluate_segmentation(
         if len(units) > 1:
             raise InputError(
                 f"{name}: a pixel spacing is {'missing' if spacing is None else 'given'}, unlike for the "
-                "cases before, so distances in mm and in pixels would be averaged; evaluate these cases apart, or "
-                "leave the spacing out for all."
+                "cases before, so distances in mm and in pixels would be averaged; evaluate these cases "
+                "apart, or leave the spacing out for all."
             )
         mask = postprocessing.decide(probability, multi_label=multi_label)
         for index, label in enumerate(classes):
@@ -202,11 +202,9 @@ def evaluate_segmentation(
 
 
 def _one(array: NDArray[Any], channel: int, *, binary: bool) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_]
-    if array.ndim == 3:
-        mask = array[channel] != 0
-    else:
-        mask = array != 0 if binary else array == channel
+    one = array[channel] if array.ndim == 3 else array
+    # A map of class indices holds the class's number; everything else holds ones.
+    mask: NDArray[np.bool_] = one != 0 if binary or array.ndim == 3 else one == channel
     return mask
 
 

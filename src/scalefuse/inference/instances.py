@@ -28,7 +28,8 @@ def label_instances(
 
     Memory beyond the result stays bounded for any size: components are labelled band by band, and the
     watershed looks at one component at a time, so that nothing depends on the bands or on what else is in
-    the picture. Only a component whose bounding box exceeds :data:`LARGEST_SPLIT` pixels stays in one piece under ``"watershed"``, with a logged warning.
+    the picture. Only a component whose bounding box exceeds :data:`LARGEST_SPLIT` pixels stays in one piece
+    under ``"watershed"``, with a logged warning.
 
     Args:
         mask: ``(H, W)``.
