@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -34,25 +34,30 @@ def print_failures(failures: list[str], total: int) -> None:
         err.print(f"  - {line}", markup=False)
 
 
-def means_table(summary: dict[str, Any], metrics: list[str], *, title: str) -> Table:
-    """Means per method, the best of each measure in bold."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("method")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
+def means_table(summary: dict[str, Any], metrics: list[str], *, title: str) -> Group:
+    """Means per method, the best of each measure in bold; in several tables where the terminal is narrow."""
     methods = summary["methods"]
-    best = {
-        metric: max(
-            (values[metric]["mean"] for values in methods.values() if values[metric]["mean"] is not None),
-            default=None,
-        )
-        for metric in metrics
-    }
-    for method, values in methods.items():
-        cells = []
-        for metric in metrics:
-            mean = values[metric]["mean"]
-            text = "–" if mean is None else f"{mean:.3f}"
-            cells.append(f"[bold]{text}[/]" if mean is not None and mean == best[metric] else text)
-        table.add_row(method, *cells)
-    return table
+    room = out.width - max(len(method) for method in methods) - 4
+    columns = max(1, room // (max(len(metric) for metric in metrics) + 6))
+    tables = []
+    for start in range(0, len(metrics), columns):
+        shown = metrics[start : start + columns]
+        table = Table(title=None if start else title, title_justify="left")
+        table.add_column("method", no_wrap=True)
+        for metric in shown:
+            table.add_column(metric, justify="right", no_wrap=True)
+        best = {metric: _best(methods, metric) for metric in shown}
+        for method, values in methods.items():
+            cells = []
+            for metric in shown:
+                mean = values[metric]["mean"]
+                text = "–" if mean is None else f"{mean:.3f}"
+                cells.append(f"[bold]{text}[/]" if mean is not None and mean == best[metric] else text)
+            table.add_row(method, *cells)
+        tables.append(table)
+    return Group(*tables)
+
+
+def _best(methods: dict[str, Any], metric: str) -> float | None:
+    means = [values[metric]["mean"] for values in methods.values() if values[metric]["mean"] is not None]
+    return max(means, default=None)

@@ -20,6 +20,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Folder of a run to go on with, from its last finished epoch.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Segmentation: cross-validate with so many folds, by group.")
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the full effective configuration and exit.")
     ] = False,
@@ -54,13 +57,21 @@ def train(
     if print_config:
         typer.echo(config_yaml(run), nl=False)
         return
-    _run(run, resume=resume is not None)
+    _run(run, resume=resume is not None, folds=folds)
 
 
-def _run(config: Any, *, resume: bool) -> None:
+def _run(config: Any, *, resume: bool, folds: int | None) -> None:
     from scalefuse.cli.console import NOTICE, err, out, progress_bar
+    from scalefuse.errors import ConfigError
     from scalefuse.training.fit import Progress, TrainingInterrupted
+    from scalefuse.workflows.train import cross_validate
     from scalefuse.workflows.train import train as run
+
+    if folds is not None and config.task != "segmentation":
+        raise ConfigError(f"--folds is for segmentation, but this configuration is for {config.task}.")
+
+    def say(line: str) -> None:
+        err.print(line, markup=False)
 
     with progress_bar("batches") as bar:
         task = bar.add_task("Training", total=None)
@@ -77,12 +88,21 @@ def _run(config: Any, *, resume: bool) -> None:
                 err.print(f"epoch {progress.epoch}/{progress.num_epochs}  {values}", markup=False)
 
         try:
-            result = run(config, resume=resume, report=report, say=lambda line: err.print(line, markup=False))
+            if folds is None:
+                results = [run(config, resume=resume, report=report, say=say)]
+            else:
+                results = cross_validate(config, folds, report=report, say=say)
         except TrainingInterrupted:
             bar.stop()
-            err.print(f"Stopped. Go on with: scalefuse train --resume {config.run_folder}", markup=False)
+            again = "the same command" if folds else f"scalefuse train --resume {config.run_folder}"
+            err.print(f"Stopped. Go on with: {again}", markup=False)
             raise typer.Exit(130) from None
-    for name, value in result.metrics.items():
-        out.print(f"{name}: {value:.4f}", markup=False)
-    out.print(f"bundle: {result.bundle}", markup=False)
+    for result in results:
+        for name, value in result.metrics.items():
+            out.print(f"{name}: {value:.4f}", markup=False)
+        out.print(f"bundle: {result.bundle}", markup=False)
+    if folds is not None:
+        for name in results[0].metrics:
+            values = [result.metrics[name] for result in results]
+            out.print(f"{name}, mean of {folds} folds: {sum(values) / folds:.4f}", markup=False)
     err.print(NOTICE, style="dim")

@@ -25,6 +25,8 @@ class SegmentationData(Schema):
         size: Height and width that the network is trained at.
         fit: ``resize`` shows whole images at that size; ``crop`` shows parts of that size at full resolution.
         val_fraction: Part held out for validation where the folder has no ``val``.
+        folds: Number of parts for cross-validation, or None; the folder's own val is then trained on too.
+        fold: Which part is validated on, from 1.
         groups_csv: Table that says which images belong together, such as those of one patient.
         group_column: Its column with the group; no group is on both sides of a split.
         balance: From 0, every image once an epoch, to 1, every image size equally often.
@@ -39,6 +41,8 @@ class SegmentationData(Schema):
     )
     fit: Literal["resize", "crop"] = "resize"
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Annotated[int, Field(ge=1)] = 1
     groups_csv: DataPath | None = None
     group_column: str | None = None
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -73,6 +77,8 @@ class SegmentationRun(RunBase):
             raise ValueError(
                 f"network.in_channels is {self.network.in_channels}; training reads 1 or 3 channels"
             )
+        if self.data.folds is not None and self.data.fold > self.data.folds:
+            raise ValueError(f"data.fold is {self.data.fold}, but there are {self.data.folds} folds")
         sides = (self.data.size, self.data.size) if isinstance(self.data.size, int) else self.data.size
         if any(side % 8 for side in sides):
             raise ValueError(f"data.size is {sides[0]}×{sides[1]}; MSRF-Net needs multiples of 8")

@@ -94,6 +94,49 @@ def train(
         raise
 
 
+def cross_validate(
+    config: SegmentationRun,
+    folds: int,
+    *,
+    report: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[TrainResult]:
+    """Train once per fold, into ``fold1``, ``fold2``, … of the run folder; no group is on both sides.
+
+    Writes ``folds.csv`` with the validation measures of every fold. The bundles make an ensemble for
+    ``scalefuse predict``.
+
+    Args:
+        config: The run.
+        folds: Number of folds, 2 or more.
+        report: As for :func:`train`.
+        say: As for :func:`train`.
+
+    Raises:
+        ConfigError: Fewer than two folds.
+    """
+    from scalefuse.report.tables import write_csv
+
+    if folds < 2:
+        raise ConfigError(f"Cross-validation needs 2 or more folds, but got {folds}.")
+    parent = check_writable_folder(config.run_folder)
+    results = []
+    for number in range(1, folds + 1):
+        folder = parent / f"fold{number}"
+        if say is not None:
+            say(f"fold {number} of {folds}")
+        data = config.data.model_copy(update={"folds": folds, "fold": number})
+        fold = config.model_copy(
+            update={"output": folder, "data": data, "name": f"{config.name}-fold{number}"}
+        )
+        # A fold that was stopped goes on from its last epoch; a finished one is only measured again.
+        started = (folder / "checkpoints" / "last.ckpt").is_file()
+        results.append(train(fold, resume=started, report=report, say=say))
+    rows = [{"fold": number, **result.metrics} for number, result in enumerate(results, start=1)]
+    write_csv(parent / "folds.csv", rows)
+    return results
+
+
 def _check_same(new: FusionRun | SegmentationRun, old: FusionRun | SegmentationRun) -> None:
     """Refuse to go on with another model or other data; the length may change."""
     fields = ("task", "network", "data", "loss")

@@ -25,14 +25,14 @@ CHECK_PAGE = "data-check.html"
 def find_cases(
     config: SegmentationRun,
 ) -> tuple[list[SegmentationCase], list[SegmentationCase]]:
-    """Training and validation cases of a run: the folder's own splits, or a part held out by group.
+    """Training and validation cases of a run: the folder's own splits, a part held out by group, or a fold.
 
     Raises:
         ConfigError: No folder is named.
         InputError: The folder holds no training cases with masks.
     """
     from scalefuse.data.segmentation import find_segmentation_cases
-    from scalefuse.data.splits import split_by_fraction
+    from scalefuse.data.splits import k_folds, split_by_fraction
 
     data = config.data
     if data.folder is None:
@@ -42,6 +42,8 @@ def find_cases(
     splits = find_segmentation_cases(data.folder, groups_csv=data.groups_csv, group_column=data.group_column)
     cases = [case for case in splits.get("train", splits.get("all", [])) if case.has_mask]
     val = [case for case in splits.get("val", []) if case.has_mask]
+    if data.folds is not None:
+        return k_folds(cases + val, data.folds, config.training.seed)[data.fold - 1]
     if not cases:
         raise InputError(f"{data.folder}: no images with masks to train on; see the documentation's layout.")
     if not val:
