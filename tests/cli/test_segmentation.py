@@ -1,0 +1,203 @@
+"""Segmentation from the command line: check, train, cross-validate, predict, evaluate."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scalefuse.bundle import BundleInfo, load_bundle, save_bundle
+from scalefuse.catalog import NETWORKS
+from scalefuse.data.read import read_image
+from scalefuse.data.write import write_pixels
+from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+
+SMALL = ("--set", "network.width=8", "--set", "network.growth=4", "--set", "data.size=32")
+SHORT = ("--set", "training.epochs=2", "--set", "training.batch_size=2", "--set", "training.precision=fp32")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scalefuse.cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+
+
+def draw(folder: Path, count: int, *, size: tuple[int, int] = (40, 36), first: int = 0) -> None:
+    """Bright discs on a dark ground, and where they are."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "masks").mkdir(exist_ok=True)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    for number in range(first, first + count):
+        generator = np.random.default_rng(number)
+        centre = generator.uniform(10, 26, 2)
+        disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < generator.uniform(4, 8) ** 2
+        image = generator.normal(60, 25, (*size, 3)) + 120 * disc[..., None]
+        write_pixels(folder / "images" / f"{number}.png", image.clip(0, 255).astype(np.uint8))
+        write_pixels(folder / "masks" / f"{number}.png", disc.astype(np.uint8) * 255)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("discs")
+    draw(folder / "train", 6)
+    draw(folder / "val", 3, first=10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = MSRFNetConfig(width=8, growth=4)
+    info = BundleInfo(name="tiny", task="segmentation", network=config, labels=("background", "disc"))
+    network = NETWORKS["msrf_net"].build(config)
+    return save_bundle(tmp_path_factory.mktemp("model") / "tiny", info, network.state_dict(), "# tiny")
+
+
+def test_train_writes_a_bundle_that_predicts_and_is_measured(dataset: Path, tmp_path: Path) -> None:
+    done = run("train", "msrf_net", "--set", f"data.folder={dataset}", *SMALL, *SHORT, "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "data check" in done.stderr or (tmp_path / "run" / "data-check.html").is_file()
+    trained = load_bundle(tmp_path / "run" / "bundle")
+    assert trained.info.postprocessing is not None
+    assert trained.info.training_data.num_cases == 6
+    assert (tmp_path / "run" / "metrics.csv").is_file()
+
+    measured = run(
+        "evaluate", tmp_path / "run" / "bundle", dataset, "--split", "val", "-o", tmp_path / "eval"
+    )
+    assert measured.returncode == 0, measured.stderr
+    summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
+    per_case = list(csv.DictReader((tmp_path / "eval" / "cases.csv").open()))
+    assert summary["num_cases"] == len(per_case) == 3
+    mean = summary["per_image"]["foreground"]["dice"]["mean"]
+    assert mean == pytest.approx(np.mean([float(row["dice"]) for row in per_case]))
+    # What training said of the validation images is what evaluation measures, up to 8-bit probabilities.
+    assert trained.info.metrics["val/dice"] == pytest.approx(mean, abs=0.02)
+
+    # The same masks, measured as files, give the same overlap.
+    assert (
+        run(
+            "predict", tmp_path / "run" / "bundle", dataset / "val" / "images", "-o", tmp_path / "p"
+        ).returncode
+        == 0
+    )
+    again = run("evaluate", dataset, "--masks", tmp_path / "p", "--split", "val", "-o", tmp_path / "eval2")
+    assert again.returncode == 0, again.stderr
+    second = json.loads((tmp_path / "eval2" / "summary.json").read_text())
+    assert second["per_image"]["foreground"]["dice"]["mean"] == pytest.approx(mean, abs=1e-9)
+
+
+def test_folds_cover_every_case_once(dataset: Path, tmp_path: Path) -> None:
+    done = run(
+        "train",
+        "msrf_net",
+        "--folds",
+        3,
+        "--set",
+        f"data.folder={dataset}",
+        *SMALL,
+        *SHORT,
+        "-o",
+        tmp_path / "cv",
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "cv" / "folds.csv").open()))
+    assert [row["fold"] for row in rows] == ["1", "2", "3"]
+    sizes = [
+        load_bundle(tmp_path / "cv" / f"fold{k}" / "bundle").info.training_data.num_cases for k in (1, 2, 3)
+    ]
+    assert sizes == [6, 6, 6]  # 9 cases, 3 held out each time
+
+
+def test_predict_writes_what_is_asked_for_in_the_source_size(
+    bundle: Path, dataset: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "predict", bundle, dataset / "val" / "images", "-o", tmp_path, "--probability", "--instances", "watershed",
+        "--regions",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mask = read_image(tmp_path / "10_mask.png")
+    assert mask.size == (40, 36)
+    assert set(np.unique(mask.pixels)) <= {0, 255}
+    probability = read_image(tmp_path / "10_probability.png")
+    assert probability.bits == 16
+    np.testing.assert_array_equal(probability.pixels >= 32768, mask.pixels == 255)
+    instances = read_image(tmp_path / "10_instances.png").pixels
+    np.testing.assert_array_equal(instances > 0, mask.pixels > 0)
+    regions = list(csv.DictReader((tmp_path / "10_regions.csv").open()))
+    assert len(regions) == instances.max()
+    assert sum(int(row["area_px"]) for row in regions) == np.count_nonzero(instances)
+    assert read_image(tmp_path / "10_overlay.png").is_colour
+
+
+def test_a_bad_picture_does_not_stop_the_batch(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "good.png").write_bytes((dataset / "val" / "images" / "10.png").read_bytes())
+    (source / "bad.png").write_bytes((dataset / "val" / "images" / "10.png").read_bytes()[:200])
+    done = run("predict", bundle, source, "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert "bad.png" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["good_mask.png", "good_overlay.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("predict", "no-such-model", "{image}"), "no such bundle"),
+        (("predict", "{bundle}", "missing.png"), "no such file"),
+        (("evaluate", "{bundle}", "{empty}"), "images"),
+        (("train", "msrf_net", "--set", "data.size=50"), "multiples of 8"),
+        (("train", "msrf_net"), "data.folder"),
+        (("fuse", "{image}", "{image}", "--model", "{bundle}"), "segmentation"),
+        (("train", "dilran", "--folds", "3", "--set", "data.train=[]", "--set", "data.val=[]"), "--folds"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: tuple[str, ...], expected: str, bundle: Path, dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"bundle": bundle, "empty": tmp_path / "empty", "image": dataset / "val" / "images" / "10.png"}
+    done = run(*(text.format(**places) for text in arguments), "-o", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_all_background_masks_are_refused_before_training(dataset: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "data", 4)
+    for mask in (tmp_path / "data" / "masks").iterdir():
+        write_pixels(mask, np.zeros((40, 36), np.uint8))
+    done = run(
+        "train", "msrf_net", "--set", f"data.folder={tmp_path / 'data'}", *SMALL, *SHORT, "-o", tmp_path / "r"
+    )
+    assert done.returncode == 2
+    assert "background" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_data_check_finds_a_planted_copy(dataset: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / split / kind).mkdir(parents=True)
+            for file in (dataset / split / kind).iterdir():
+                (tmp_path / split / kind / file.name).write_bytes(file.read_bytes())
+    for kind in ("images", "masks"):
+        (tmp_path / "val" / kind / "99.png").write_bytes((tmp_path / "train" / kind / "1.png").read_bytes())
+    done = run("data", "check", tmp_path, "--page", tmp_path / "check.html")
+    assert done.returncode == 0, done.stderr
+    assert "leak" in done.stdout.lower()
+    assert "99" in done.stdout
+    assert "<html" in (tmp_path / "check.html").read_text()
