@@ -1,4 +1,4 @@
-"""The main jobs on data that come with the package: a phantom that is drawn, fused and measured."""
+"""The main jobs on data that come with the package: drawn heads are fused, CC0 images of nuclei segmented."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from scalefuse.data.phantom import head_phantom, pet_phantom
 from scalefuse.data.read import read_image
 from scalefuse.data.write import write_image
 from scalefuse.report.html import Figure, Section, write_report
+from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import markdown_table
 from scalefuse.workflows.evaluate_fusion import evaluate
+from scalefuse.workflows.evaluate_segmentation import evaluate as evaluate_segmentation
 from scalefuse.workflows.fuse import fuse
+from scalefuse.workflows.predict import PredictOptions, predict
 
+SAMPLES = Path(__file__).parent.parent / "samples"
+NUCLEI_MODEL = "msrf-net-nuclei"
 CT_RANGE = "range:-200:1300"
 METRICS = ("VIF", "Qabf", "SSIM", "SCD", "MI")
 _NUM_HEADS = 2
@@ -38,7 +43,7 @@ class DemoResult:
 
 
 def demo(output: Path, *, say: Callable[[str], None] = lambda line: None) -> DemoResult:
-    """Draw head phantoms, fuse them as CT/MRI and PET/MRI, measure the result, and write a page about it.
+    """Fuse drawn heads as CT/MRI and PET/MRI, segment nuclei, measure both, and write a page about it.
 
     Args:
         output: Folder for everything.
@@ -70,12 +75,14 @@ def demo(output: Path, *, say: Callable[[str], None] = lambda line: None) -> Dem
             sources, mri, folder / f"evaluation-{modality.lower()}-mri", metrics=METRICS, range_a=choice
         )
         sections.append(_section(modality, fused, result.summary, folder, choice))
+    say("Segmenting nuclei and measuring the masks")
+    sections.append(_segment_nuclei(folder))
     report = folder / "report.html"
     write_report(
         report,
         title="ScaleFuse demo",
-        lead="Head phantoms drawn by ScaleFuse, fused by the DILRAN weights that come with it. Research "
-        "software, not a medical device: nothing here is fit for diagnosis.",
+        lead="Head phantoms drawn by ScaleFuse and CC0 images of nuclei, processed by the weights that come with "
+        "it. Research software, not a medical device: nothing here is fit for diagnosis.",
         sections=sections,
     )
     return DemoResult(folder, report)
@@ -113,6 +120,32 @@ def _section(
         text=f"`scalefuse fuse {modality}/ MRI/`. Means over {summary['num_cases']} heads; more is better.",
         figures=figures,
         table=table,
+    )
+
+
+def _segment_nuclei(folder: Path) -> Section:
+    nuclei, masks = SAMPLES / "nuclei", folder / "nuclei"
+    predict([NUCLEI_MODEL], nuclei / "images", masks, PredictOptions(instances="watershed", regions=True))
+    result = evaluate_segmentation(nuclei, folder / "evaluation-nuclei", models=[NUCLEI_MODEL])
+    figures, rows = [], []
+    for row in result.evaluation.rows:
+        pixels = read_image(nuclei / "images" / f"{row['name']}.png").pixels
+        reference = read_image(nuclei / "masks" / f"{row['name']}.png").pixels > 0
+        figures += [
+            Figure(f"{row['name']}: image", pixels),
+            Figure(f"{row['name']}: reference", overlay(pixels, reference)),
+            Figure(
+                f"{row['name']}: segmented, Dice {row['dice']:.3f}",
+                read_image(masks / f"{row['name']}_overlay.png").pixels,
+            ),
+        ]
+        rows.append([row["name"], *(f"{row[name]:.3f}" for name in ("dice", "iou", "recall", "precision"))])
+    return Section(
+        title="Nuclei",
+        text=f"`scalefuse predict {NUCLEI_MODEL} images/`. Three images of the 2018 Data Science Bowl (CC0) that "
+        "were not trained on.",
+        figures=figures,
+        table=markdown_table(["image", "Dice", "IoU", "recall", "precision"], rows),
     )
 
 
