@@ -81,8 +81,8 @@ def demo(output: Path, *, say: Callable[[str], None] = lambda line: None) -> Dem
     write_report(
         report,
         title="ScaleFuse demo",
-        lead="Head phantoms drawn by ScaleFuse and CC0 images of nuclei, processed by the weights that come with "
-        "it. Research software, not a medical device: nothing here is fit for diagnosis.",
+        lead="Head phantoms drawn by ScaleFuse and CC0 images of nuclei, processed by the weights that come "
+        "with it. Research software, not a medical device: nothing here is fit for diagnosis.",
         sections=sections,
     )
     return DemoResult(folder, report)
@@ -142,8 +142,8 @@ def _segment_nuclei(folder: Path) -> Section:
         rows.append([row["name"], *(f"{row[name]:.3f}" for name in ("dice", "iou", "recall", "precision"))])
     return Section(
         title="Nuclei",
-        text=f"`scalefuse predict {NUCLEI_MODEL} images/`. Three images of the 2018 Data Science Bowl (CC0) that "
-        "were not trained on.",
+        text=f"`scalefuse predict {NUCLEI_MODEL} images/`. Three images of the 2018 Data Science Bowl (CC0) "
+        "that were not trained on.",
         figures=figures,
         table=markdown_table(["image", "Dice", "IoU", "recall", "precision"], rows),
     )
