@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -53,8 +54,18 @@ class PerceptualLoss(nn.Module):
 
     def _load(self, path: Path, names: list[tuple[int, int, int]]) -> None:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            pickle.UnpicklingError,
+        ) as error:
             raise BundleError(f"{path}: no readable VGG-16-BN weights; give a plain state dict.") from error
         if not isinstance(state, dict):
             raise BundleError(f"{path}: holds no state dict (names to tensors); give one of VGG-16-BN.")
@@ -74,7 +85,8 @@ class PerceptualLoss(nn.Module):
             got = tuple(getattr(state[theirs], "shape", ()))
             if got != tuple(expected[name]):
                 raise BundleError(
-                    f"{path}: {theirs} has shape {got}, but VGG-16 with batch norm has {tuple(expected[name])}."
+                    f"{path}: {theirs} has shape {got}, but VGG-16 with batch norm has "
+                    f"{tuple(expected[name])}; give its weights."
                 )
         problems = self.load_state_dict({name: state[theirs] for name, theirs in ours.items()}, strict=False)
         assert not problems.unexpected_keys
