@@ -11,7 +11,9 @@ import os
 import platform
 import shutil
 import struct
+import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,7 +162,11 @@ def is_bundle(name_or_path: str | Path) -> bool:
     if path.is_dir():
         return (path / INFO).is_file()
     if path.is_file():
-        return zipfile.is_zipfile(path) and INFO in zipfile.ZipFile(path).namelist()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return INFO in archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError):
+            return False
     return str(name_or_path) in shipped_bundles()
 
 
@@ -272,7 +278,7 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             if absent:
                 raise BundleError(f"{path}: no bundle: it has no {' and no '.join(absent)}; {hint}.")
             return {name: archive.read(name) for name in (INFO, WEIGHTS, CARD) if name in names}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError) as error:
         raise BundleError(f"{path}: the zip file is damaged ({error}); copy it again.") from error
 
 
@@ -332,7 +338,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _parse_weights(path, path.read_bytes())
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Whatever is odd about the file is said in one line, by the error below.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BundleError(
             f"{path}: refused, because the file holds more than tensors and could run code when loaded; "

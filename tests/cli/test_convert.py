@@ -90,7 +90,9 @@ def test_damaged_checkpoints(refused, checkpoint, tmp_path):
 def test_damage_anywhere_ends_clean(cli, checkpoint, tmp_path):
     data = checkpoint.read_bytes()
     codes = []
-    for number, start in enumerate([*range(0, len(data), len(data) // 8), *range(len(data) - 3000, len(data), 500)]):
+    for number, start in enumerate(
+        [*range(0, len(data), len(data) // 8), *range(len(data) - 3000, len(data), 500)]
+    ):
         path = tmp_path / f"{number}.pt"
         path.write_bytes(data[:start] + bytes(64) + data[start + 64 :])
         codes.append(cli("convert", "dilran", path, "-o", tmp_path / f"out{number}").code)
@@ -101,7 +103,15 @@ def test_damage_anywhere_ends_clean(cli, checkpoint, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [[1, 2], {"a": 3}, torch.zeros(3), {"fe.conv1.weight": torch.zeros(2)}, {}, {"model": {}}, {3: torch.ones(2)}],
+    [
+        [1, 2],
+        {"a": 3},
+        torch.zeros(3),
+        {"fe.conv1.weight": torch.zeros(2)},
+        {},
+        {"model": {}},
+        {3: torch.ones(2)},
+    ],
 )
 def test_other_contents(refused, tmp_path, content):
     torch.save(content, tmp_path / "other.pt")

@@ -53,7 +53,9 @@ def test_16_bits_stay_16_bits_exactly(cli, model, tmp_path, option, suffix):
     pixels = RNG.permutation(65536)[: 40 * 50].reshape(40, 50).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     pair = (tmp_path / "a.tif", tmp_path / "a.tif")
-    done = cli("fuse", *pair, "-m", model, "-s", "baseline:maximum", "--format", option, "-o", tmp_path / "out")
+    done = cli(
+        "fuse", *pair, "-m", model, "-s", "baseline:maximum", "--format", option, "-o", tmp_path / "out"
+    )
     assert done.code == 0
     np.testing.assert_array_equal(read_image(tmp_path / "out" / f"a{suffix}").pixels, pixels)
 

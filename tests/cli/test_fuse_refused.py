@@ -67,6 +67,7 @@ def test_a_bad_file_is_one_line(refused, folders, model, tmp_path, name, place):
     line = refused("fuse", *pair, "-m", model, "-o", tmp_path / "x.png", "--range-a", "minmax")
     assert name in line
     assert expected in line
+    refused("fuse", *pair, "-m", model, "-o", tmp_path / "new", "--range-a", "minmax")
     assert sorted(tmp_path.rglob("*")) == before
 
 

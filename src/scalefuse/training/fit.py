@@ -199,9 +199,18 @@ def _finished_epoch(checkpoint: Path) -> int:
     """Number of the last epoch that is in a checkpoint, from 0."""
     try:
         return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         raise BundleError(
-            f"{checkpoint}: the checkpoint is damaged and cannot be resumed from; train anew in another folder."
+            f"{checkpoint}: the checkpoint is damaged and cannot be resumed from; "
+            "train anew in another folder."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,9 @@ def fuse(
     as_file = single and output.name.lower().endswith(WRITE_SUFFIXES)
     if single and not as_file and not output.is_dir() and output.name.lower().endswith(IMAGE_SUFFIXES):
         check_output_suffix(output)
-    folder = check_writable_folder(output.parent if as_file else output)
+    folder = output.parent if as_file else output
+    is_new = not folder.exists()
+    check_writable_folder(folder)
     result = FuseResult(failures=list(missing))
     if on_start is not None:
         on_start(len(pairs))
@@ -97,6 +100,9 @@ def fuse(
                 result.ranges[pair.name] = fused.ranges
         except ScaleFuseError as error:
             if single or (isinstance(error, OutputError) and not result.written and not result.skipped):
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
                 raise
             problem = str(error)
             result.failures.append(problem)

@@ -1,0 +1,164 @@
+"""``scalefuse evaluate`` from end to end."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from scalefuse.data import read_image, write_image
+from scalefuse.evaluation.fusion import DEFAULT_METRICS, luma_8bit
+from scalefuse.metrics import FUSION_METRICS
+
+METHODS = ["local_energy_ratio", "baseline:average", "baseline:maximum", "baseline:laplacian_pyramid"]
+
+
+def table(folder):
+    with (folder / "cases.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_writes_table_summary_and_sheet(cli, folders, model, tmp_path):
+    out = tmp_path / "evaluation"
+    done = cli("evaluate", model, *folders, "-o", out)
+    assert done.code == 0, done.text
+    rows = table(out)
+    assert [row["case"] for row in rows[:: len(METHODS)]] == ["0", "1", "2"]
+    assert [row["method"] for row in rows[: len(METHODS)]] == METHODS
+    assert list(rows[0]) == ["case", "method", *DEFAULT_METRICS]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["num_cases"] == 3
+    for metric in DEFAULT_METRICS:
+        values = [float(row[metric]) for row in rows if row["method"] == METHODS[0]]
+        entry = summary["methods"][METHODS[0]][metric]
+        assert entry["mean"] == pytest.approx(np.mean(values), rel=1e-6)
+        assert min(values) - 1e-9 <= entry["low"] <= entry["mean"] <= entry["high"] <= max(values) + 1e-9
+        assert summary["definitions"][metric]
+    assert set(summary[f"{METHODS[0]} minus"]) == set(METHODS[1:])
+    sheet = read_image(out / "sheet.png")
+    assert sheet.size[0] > 300
+    assert sheet.size[1] > 300
+    for word in ("VIF", "Qabf", "baseline:maximum", "3 pairs"):
+        assert word in done.out
+
+
+def test_the_values_are_those_of_the_measures_on_the_written_pictures(cli, folders, model, tmp_path):
+    chosen = ["VIF", "Qabf", "SSIM", "SCD", "EN"]
+    cli("fuse", *folders, "-m", model, "-o", tmp_path / "fused")
+    cli(
+        "evaluate", model, *folders, "--no-baselines", "--metrics", ",".join(chosen), "-o", tmp_path / "model"
+    )
+    cli(
+        "evaluate",
+        *folders,
+        "--fused",
+        tmp_path / "fused",
+        "--no-baselines",
+        "--metrics",
+        ",".join(chosen),
+        "-o",
+        tmp_path / "ready",
+    )
+    made, ready = table(tmp_path / "model"), table(tmp_path / "ready")
+    assert len(made) == len(ready) == 3
+    for ours, theirs in zip(made, ready, strict=True):
+        case = f"{ours['case']}.png"
+        pictures = [luma_8bit(read_image(folder / case).pixels) for folder in (tmp_path / "fused", *folders)]
+        assert theirs["method"] == "fused"
+        for name in chosen:
+            expected = FUSION_METRICS[name](*pictures)
+            assert float(ours[name]) == pytest.approx(expected, rel=1e-6)
+            assert float(theirs[name]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_strategies_and_all_measures(cli, folders, model, tmp_path):
+    chosen = ("-s", "average", "-s", "maximum", "--no-baselines", "--metrics", "all")
+    done = cli("evaluate", model, folders[0] / "0.png", folders[1] / "0.png", *chosen, "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    rows = table(tmp_path / "out")
+    assert [row["method"] for row in rows] == ["average", "maximum"]
+    assert list(rows[0])[2:] == list(FUSION_METRICS)
+
+
+def test_constant_pictures(cli, model, tmp_path):
+    for name in ("a", "b"):
+        write_image(tmp_path / f"{name}.png", np.full((64, 64), 0.5), bits=8)
+    done = cli("evaluate", model, tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    json.loads((tmp_path / "out/summary.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_small_pictures_have_the_measures_that_they_can_have(cli, model, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write_image(tmp_path / f"{name}.png", rng.random((18, 20)), bits=8)
+    done = cli("evaluate", model, tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    summary = json.loads((tmp_path / "out/summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["methods"]["baseline:average"]["EN"]["mean"] > 0
+
+
+# Failures
+
+
+def test_bad_pairs_are_listed(cli, folders, model, tmp_path):
+    (folders[0] / "1.png").write_bytes(b"")
+    (folders[1] / "2.png").unlink()
+    done = cli("evaluate", model, *folders, "-o", tmp_path / "out", "--no-baselines", "--metrics", "EN,CC")
+    assert done.code == 3
+    assert "1.png" in done.err
+    assert "2.png" in done.err
+    assert [row["case"] for row in table(tmp_path / "out")] == ["0"]
+
+
+@pytest.mark.parametrize("baselines", ["--baselines", "--no-baselines"])
+def test_a_missing_fused_picture_is_listed_once(cli, folders, model, tmp_path, baselines):
+    cli("fuse", *folders, "-m", model, "-o", tmp_path / "fused")
+    (tmp_path / "fused/1.png").unlink()
+    done = cli("evaluate", *folders, "--fused", tmp_path / "fused", "-o", tmp_path / "out", baselines)
+    assert done.code == 3
+    assert done.err.count("no fused picture named '1'") == 1
+    assert "1 of 3 failed" in done.err
+    assert {row["case"] for row in table(tmp_path / "out")} == {"0", "2"}
+
+
+def test_no_fused_picture_at_all(refused, folders, tmp_path):
+    (tmp_path / "fused").mkdir()
+    write_image(tmp_path / "fused" / "other.png", np.zeros((64, 64)), bits=8)
+    assert "no fused picture" in refused(
+        "evaluate", *folders, "--fused", tmp_path / "fused", "-o", tmp_path / "o"
+    )
+
+
+def test_fused_picture_of_another_size(cli, folders, model, tmp_path):
+    cli("fuse", *folders, "-m", model, "-o", tmp_path / "fused")
+    write_image(tmp_path / "fused/0.png", np.zeros((30, 64)), bits=8)
+    done = cli("evaluate", *folders, "--fused", tmp_path / "fused", "-o", tmp_path / "out", "--no-baselines")
+    assert done.code == 3
+    assert "30×64" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--metrics", "VIFF"), "VIFF"),
+        (("--metrics", ""), "Unknown measure"),
+        (("-s", "nothing"), "nothing"),
+        (("--range-a", "bright"), "bright"),
+        (("--fused", "/no/such/folder"), "/no/such/folder"),
+    ],
+)
+def test_wrong_options(refused, folders, model, tmp_path, options, said):
+    assert said in refused("evaluate", model, *folders, *options, "-o", tmp_path / "out")
+    assert not list(tmp_path.rglob("cases.csv"))
+
+
+def test_wrong_inputs(refused, folders, model, tmp_path):
+    assert "expected two pictures or folders" in refused("evaluate", folders[0])
+    refused("evaluate", tmp_path / "no-bundle", *folders, "-o", tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in refused("evaluate", model, *folders, "-o", tmp_path / "file")
+    for file in folders[0].iterdir():
+        file.write_bytes(b"")
+    assert "No pair could be measured" in refused("evaluate", model, *folders, "-o", tmp_path / "out")
+    assert not list(tmp_path.rglob("cases.csv"))
