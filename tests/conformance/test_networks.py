@@ -43,7 +43,10 @@ def loss_of(output) -> torch.Tensor:
     """A loss with another weight for every number, so that nothing cancels."""
     generator = torch.manual_seed(11)
     return torch.stack(
-        [(part * torch.rand(part.shape, generator=generator, dtype=part.dtype)).sum() for part in tensors(output)]
+        [
+            (part * torch.rand(part.shape, generator=generator, dtype=part.dtype)).sum()
+            for part in tensors(output)
+        ]
     ).sum()
 
 
@@ -81,7 +84,10 @@ def test_tiny_is_smaller(spec):
 def test_parts_cover_every_parameter_once(spec):
     network = tiny(spec)
     counted = [
-        id(p) for modules in spec.parts.values() for m in modules for p in network.get_submodule(m).parameters()
+        id(p)
+        for modules in spec.parts.values()
+        for m in modules
+        for p in network.get_submodule(m).parameters()
     ]
     assert sorted(counted) == sorted(id(p) for p in network.parameters())
 
@@ -106,7 +112,8 @@ def test_every_parameter_learns_but_the_listed_ones(spec):
         network = tiny(spec, seed).double().train()
         loss_of(network(images(spec, size, 2, torch.float64))).backward()
         gradients = {
-            name: 0.0 if p.grad is None else p.grad.abs().max().item() for name, p in network.named_parameters()
+            name: 0.0 if p.grad is None else p.grad.abs().max().item()
+            for name, p in network.named_parameters()
         }
         assert all(torch.tensor(value).isfinite() for value in gradients.values())
         top = max(gradients.values())
