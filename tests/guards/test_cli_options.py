@@ -1,0 +1,50 @@
+"""The arguments and options of the commands: scripts of other people hold them."""
+
+import typer
+
+from scalefuse.cli.main import app
+
+OPTIONS = {
+    "convert": "network checkpoint --output -o --name",
+    "demo": "--output -o",
+    "evaluate": "inputs --output -o --fused --masks --strategy -s --baselines --no-baselines --metrics "
+    "--range-a --range --range-b --split --postprocess --no-postprocess --tta --no-tta",
+    "fuse": "a b --output -o --strategy -s --model -m --range-a --range-b --format --skip-existing "
+    "--no-skip-existing",
+    "networks": "name --set",
+    "train": "config --set --output -o --resume --print-config --folds",
+}
+
+
+def commands():
+    return typer.main.get_command(app).commands
+
+
+def test_every_command_is_there():
+    assert set(OPTIONS) <= set(commands())
+
+
+def test_options_are_pinned():
+    found = {
+        name: {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        for name, command in commands().items()
+        if name in OPTIONS
+    }
+    assert found == {name: set(options.split()) for name, options in OPTIONS.items()}
+
+
+def test_every_command_and_option_explains_itself():
+    for name, command in commands().items():
+        assert command.help or getattr(command, "commands", None), name
+        for one in command.params:
+            assert one.help, f"{name} {one.name}"
+
+
+def test_the_same_option_means_the_same_everywhere():
+    short = {}
+    for command in commands().values():
+        for one in command.params:
+            for option in one.opts:
+                if option.startswith("-") and not option.startswith("--"):
+                    short.setdefault(option, set()).add(one.name)
+    assert all(len(names) == 1 for names in short.values()), short
