@@ -1,0 +1,142 @@
+"""Reading configurations: files, overrides, and messages that name the key, the place and the nearest."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scalefuse.config import FusionRun, SegmentationRun, config_yaml, load_config, shipped_configs
+from scalefuse.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def data_folder(monkeypatch):
+    monkeypatch.setenv("SCALEFUSE_DATA", "/data")
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_shipped_configs_are_whole_and_round_trip(name, tmp_path):
+    config = load_config(name)
+    assert isinstance(config, FusionRun | SegmentationRun)
+    (tmp_path / "printed.yaml").write_text(config_yaml(config))
+    assert load_config(tmp_path / "printed.yaml") == config
+    assert config.name.replace("-", "_") == name
+
+
+def test_everything_is_printed():
+    printed = yaml.safe_load(config_yaml(load_config("dilran")))
+    assert set(printed) == set(FusionRun.model_fields)
+    assert set(printed["training"]) == set(FusionRun.model_fields["training"].annotation.model_fields)
+
+
+def test_defaults_without_a_file():
+    assert load_config() == FusionRun()
+    assert isinstance(load_config(None, ["task=segmentation"]), SegmentationRun)
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("optimizer.learning_rate=1e-4", "optimizer", "learning_rate", 1e-4),
+        ("optimizer.learning_rate=0.5", "optimizer", "learning_rate", 0.5),
+        ("training.epochs=7", "training", "epochs", 7),
+        ("training.ema_decay=null", "training", "ema_decay", None),
+        ("training.early_stop_patience=3", "training", "early_stop_patience", 3),
+        ("network.dilations=[1, 2]", "network", "dilations", (1, 2)),
+        ("data.flips=false", "data", "flips", False),
+        ("data.subject_pattern='^(a=b)'", "data", "subject_pattern", "^(a=b)"),
+    ],
+)
+def test_overrides(override, section, key, value):
+    assert getattr(getattr(load_config("dilran", [override]), section), key) == value
+
+
+def test_overrides_reach_into_lists_and_new_sections():
+    config = load_config("dilran", ["data.train.1.range_a=window:40:80", "data.train.0.a=~/x"])
+    assert str(config.data.train[1].range_a) == "window:40:80"
+    assert config.data.train[0].a == Path("~/x").expanduser()
+    assert load_config("dilran_paper", ["loss.fusion.ssim=3"]).loss.fusion.ssim == 3
+
+
+def test_later_overrides_win():
+    assert load_config("dilran", ["training.epochs=7", "training.epochs=8"]).training.epochs == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.epoch=3", "unknown key 'epoch' in training; did you mean 'epochs'?"),
+        ("optimiser.name=adam", "unknown key 'optimiser' in the top level; did you mean 'optimizer'?"),
+        ("loss.fusion.qabff=1", "unknown key 'qabff' in loss.fusion; did you mean 'qabf'?"),
+        ("data.val.1.rangeb=full", "unknown key 'rangeb' in data.val.1; did you mean 'range_b'?"),
+        ("network.xyz=1", "unknown key 'xyz' in network; expected one of: name, features, dilations"),
+        ("training.epochs=three", "training.epochs: .*'three'"),
+        ("training.precision=fp16", "training.precision: .*'fp32'.*'fp16'"),
+        ("training.batch_size=0", "training.batch_size: .*greater than or equal to 1"),
+        ("optimizer.learning_rate=nan", "learning_rate"),
+        ("training.ema_decay=1", "training.ema_decay: .*less than 1"),
+        ("data.train.0.range_a=window:40", "window:CENTRE:WIDTH"),
+        ("strategy=best", "unknown strategy 'best'.*local_energy_ratio"),
+        ("loss.perceptual=0.2", "perceptual_weights"),
+        ("name=../up", "name: "),
+        ("training.epochs.more=1", "training.epochs is a value"),
+        ("data.train.9.a=x", "'9' is no entry of a list of 3"),
+        ("data.train.first.a=x", "'first' is no entry"),
+        ("training.epochs", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("training.epochs=[", "not valid YAML"),
+        ("task=[fusion]", "unknown task"),
+        ("task=null", "unknown task"),
+        ("task=klassification", "unknown task 'klassification'"),
+        ("description=2024-13-45", "not valid YAML"),
+    ],
+)
+def test_wrong_overrides(override, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config("dilran", [override])
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(ConfigError, match=r"learning_rat.*epoch") as caught:
+        load_config("dilran", ["training.epoch=3", "optimizer.learning_rat=1"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "not valid YAML at line"),
+        ("- 1\n- 2", "expected `key: value` lines, but got list"),
+        ("just words", "got str"),
+        ("1: 2", "keys should be strings"),
+        ("training: 3", "training"),
+        ("training:\n  epochs: 3\n  epoch: 4", "'epoch' in training"),
+        ("name: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("description: 2024-13-45", "not valid YAML"),
+    ],
+)
+def test_wrong_files(tmp_path, text, said):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(path)
+    assert "run.yaml" in str(caught.value)
+
+
+def test_binary_and_empty_files(tmp_path):
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
+    with pytest.raises(ConfigError, match=r"binary\.yaml: not valid YAML"):
+        load_config(tmp_path / "binary.yaml")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert load_config(tmp_path / "empty.yaml") == FusionRun()
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'dilran_paper'"):
+        load_config("dilran_papr")
+
+
+def test_unset_variables_are_named(monkeypatch):
+    monkeypatch.delenv("SCALEFUSE_DATA")
+    with pytest.raises(ConfigError, match=r"SCALEFUSE_DATA .* is not set"):
+        load_config("dilran")
