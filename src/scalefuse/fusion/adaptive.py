@@ -10,18 +10,18 @@ from scalefuse.fusion.strategies import check_pair
 
 
 def _neighbourhood_mean(energy: Tensor) -> Tensor:
-    """Mean over about 7×7 pixels: 2×2 pooling, 3×3 mean of the cells, bilinear back to full size."""
+    """Mean over about 12×12 pixels: 4×4 pooling, 3×3 mean of the cells, bilinear back to full size."""
     height, width = energy.shape[-2:]
-    cells = F.avg_pool2d(energy, 2, ceil_mode=True, count_include_pad=False)
+    cells = F.avg_pool2d(energy, 4, ceil_mode=True, count_include_pad=False)
     cells = F.avg_pool2d(cells, 3, 1, 1, count_include_pad=False)
-    full = F.interpolate(cells, scale_factor=2.0, mode="bilinear", align_corners=False)
+    full = F.interpolate(cells, scale_factor=4.0, mode="bilinear", align_corners=False)
     return full[..., :height, :width]
 
 
 def local_energy_ratio(f1: Tensor, f2: Tensor) -> Tensor:
     """One weight per pixel, from the features' energy around it: ``(e1² f1 + e2² f2) / (e1² + e2²)``.
 
-    ``e`` is the mean of ``f²`` over all channels and a neighbourhood of about 7×7 pixels. Where one image
+    ``e`` is the mean of ``f²`` over all channels and a neighbourhood of about 12×12 pixels. Where one image
     shows bone or an edge and the other does not, the result is close to the first; where both are alike, to
     their mean. Equal weights where both vanish.
 

@@ -16,8 +16,10 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
 from torch.utils.data import DataLoader
 
+from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
@@ -231,6 +233,31 @@ def _csv_logger(run_folder: Path, finished_epoch: int | None) -> CSVLogger:
             rows.writerows(lines)
         writer.metrics_keys = list(lines[0])
     return logger
+
+
+def load_initial(network: nn.Module, source: str | None) -> None:
+    """Start from the weights of a bundle or of a run's checkpoint, if one is named.
+
+    Raises:
+        BundleError: It cannot be read, or it is of another network or of another size.
+    """
+    if source is None:
+        return
+    if source.endswith(".ckpt"):
+        state = {
+            name.removeprefix("network."): tensor
+            for name, tensor in read_checkpoint(source).items()
+            if name.startswith("network.")
+        }
+    else:
+        state = load_bundle(source).state
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
+        raise BundleError(
+            f"{source}: holds the weights of another network than the one configured; give one of the same "
+            "network section, or leave init out."
+        )
+    network.load_state_dict(state)
 
 
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:

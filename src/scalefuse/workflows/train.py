@@ -168,7 +168,7 @@ def _train_fusion(
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best
+    from scalefuse.training.fit import fit, load_best, load_initial
     from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
     from scalefuse.training.fusion_task import FusionTask
 
@@ -181,6 +181,7 @@ def _train_fusion(
     say(f"{len(cases)} training and {len(val_cases)} validation pairs")
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
+    load_initial(network, config.init)
     sampler = EpochSampler(
         [case.source for case in cases],
         seed=training.seed,
@@ -226,7 +227,7 @@ def _train_fusion(
         config=config.model_dump(mode="json"),
     )
     card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
-    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card)
+    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card, half=config.half)
     return TrainResult(folder, bundle, metrics)
 
 

@@ -84,7 +84,7 @@ def train_segmentation(
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.data.segmentation_dataset import SegmentationDataset
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best
+    from scalefuse.training.fit import fit, load_best, load_initial
     from scalefuse.training.segmentation_task import SegmentationTask
 
     data, training = config.data, config.training
@@ -116,6 +116,7 @@ def train_segmentation(
     dataset.preload()
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
+    load_initial(network, config.init)
     groups: list[Any] = list(dataset.native_sizes()) if data.balance > 0 else [None] * len(cases)
     sampler = EpochSampler(
         groups,
@@ -163,10 +164,18 @@ def train_segmentation(
         ),
         config=config.model_dump(mode="json"),
     )
+    if config.half:
+        # What is fitted and measured are the weights that are stored.
+        network.load_state_dict(
+            {
+                name: tensor.half().float() if tensor.is_floating_point() else tensor
+                for name, tensor in network.state_dict().items()
+            }
+        )
     say("fitting the post-processing on the validation images")
     info, metrics = _fit_on_validation(info, network, val_cases, data)
     card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
-    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card)
+    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card, half=config.half)
     return TrainResult(folder, bundle, metrics)
 
 

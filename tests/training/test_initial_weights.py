@@ -1,0 +1,40 @@
+"""Starting a training from weights that exist."""
+
+import pytest
+import torch
+from torch import nn
+
+from scalefuse.bundle import BundleInfo, save_bundle
+from scalefuse.errors import BundleError
+from scalefuse.networks.dilran.spec import DILRANConfig, build
+from scalefuse.training.fit import load_initial
+
+
+def test_bundle_and_checkpoint_give_their_weights(tmp_path):
+    torch.manual_seed(0)
+    source, config = build(DILRANConfig(features=4)), DILRANConfig(features=4)
+    info = BundleInfo(name="tiny", task="fusion", network=config)
+    bundle = save_bundle(tmp_path / "tiny", info, source.state_dict(), "# tiny")
+    checkpoint = tmp_path / "run.ckpt"
+    torch.save({"state_dict": {f"network.{k}": v for k, v in source.state_dict().items()}}, checkpoint)
+    for place in (bundle, checkpoint):
+        network = build(config)
+        assert not torch.equal(network.decoder[0].weight, source.decoder[0].weight)
+        load_initial(network, str(place))
+        for name, tensor in source.state_dict().items():
+            assert torch.equal(network.state_dict()[name], tensor), name
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    config = DILRANConfig(features=4)
+    info = BundleInfo(name="tiny", task="fusion", network=config)
+    bundle = save_bundle(tmp_path / "tiny", info, build(config).state_dict(), "# tiny")
+    with pytest.raises(BundleError, match="another network"):
+        load_initial(build(DILRANConfig(features=8)), str(bundle))
+
+
+def test_nothing_named_changes_nothing():
+    network: nn.Module = build(DILRANConfig(features=4))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_initial(network, None)
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())
