@@ -87,8 +87,8 @@ class RunBase(Schema):
     Attributes:
         name: Name of the model; also of its folder under ``runs``.
         output: Folder of the run; ``runs/<name>`` where None.
-        init: Weights to start from: a bundle (a shipped name, a folder or a zip) or a run's ``.ckpt`` file; None
-            starts from random ones.
+        init: Weights to start from: a bundle (a shipped name, a folder or a zip) or a run's ``.ckpt`` file;
+            None starts from random ones.
         half: Store the bundle's weights in half precision: half the size, and differences below 0.1 %.
         description: One line on the training data, for the model card.
         licence: Terms of the training data, for the model card.
