@@ -1,8 +1,8 @@
 """The fusion comparison: table, intervals and picture grids, for every modality whose data are at hand.
 
 Run ``make figures`` with ``SCALEFUSE_DATA`` naming the data folder. Written to ``docs/results``: the table
-with its intervals (``fusion.md``, ``fusion.json``) and grids of drawn phantoms. Grids of patients' pictures go
-to ``build/figures`` and are not committed, since the data's terms do not allow it.
+with its intervals (``fusion.md``, ``fusion.json``) and grids of drawn phantoms. Grids of patients' pictures
+go to ``build/figures`` and are not committed, since the data's terms do not allow it.
 """
 
 from __future__ import annotations

@@ -122,8 +122,8 @@ def test_predict_writes_what_is_asked_for_in_the_source_size(
     bundle: Path, dataset: Path, tmp_path: Path
 ) -> None:
     done = run(
-        "predict", bundle, dataset / "val" / "images", "-o", tmp_path, "--probability", "--instances", "watershed",
-        "--regions",
+        "predict", bundle, dataset / "val" / "images", "-o", tmp_path,
+        "--probability", "--instances", "watershed", "--regions",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     mask = read_image(tmp_path / "10_mask.png")
