@@ -33,6 +33,7 @@ def check(
 
     Example: scalefuse data check nuclei/ --page check.html
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from scalefuse.cli.console import err, out, progress_bar
@@ -53,7 +54,9 @@ def check(
         table.add_column(column, overflow="fold")
     colours = {"error": "red", "warning": "yellow", "info": "dim"}
     for finding in result.findings:
-        table.add_row(f"[{colours[finding.severity]}]{finding.severity}[/]", finding.kind, finding.message)
+        table.add_row(
+            f"[{colours[finding.severity]}]{finding.severity}[/]", finding.kind, escape(finding.message)
+        )
     if result.findings:
         out.print(table)
     else:

@@ -48,7 +48,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Typer ends with 130 on Ctrl-C."""
     try:
         app()
     except ScaleFuseError as error:
@@ -56,9 +56,6 @@ def main() -> None:
 
         err.print(f"[bold red]error:[/] {_plain(str(error))}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
 
 
 def _plain(text: str) -> str:
