@@ -337,6 +337,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise BundleError(f"{path}: no such file; give the checkpoint that the authors released.")
     if path.suffix == ".safetensors":
         return _parse_weights(path, path.read_bytes())
+    with path.open("rb") as handle:
+        start = handle.read(2)
+    if start != b"PK" and start[:1] != b"\x80":
+        raise BundleError(
+            f"{path}: {'is empty' if not start else 'is no checkpoint'}; give the file that the authors "
+            "released, written by torch.save or as safetensors."
+        )
     try:
         # Whatever is odd about the file is said in one line, by the error below.
         with warnings.catch_warnings():

@@ -69,6 +69,15 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(refused, tmp_path, how):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_of_another_kind_is_not_called_dangerous(refused, tmp_path):
+    (tmp_path / "notes.txt").write_text("weights are on the other disk")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    line = refused("convert", "dilran", tmp_path / "notes.txt", "-o", tmp_path / "out")
+    assert "is no checkpoint" in line
+    assert "code" not in line
+    assert "is empty" in refused("convert", "dilran", tmp_path / "empty.pt", "-o", tmp_path / "out")
+
+
 def surely_damaged(data):
     yield b""
     yield b"not a checkpoint"
