@@ -15,6 +15,10 @@ class InputError(ScaleFuseError, ValueError):
     """A file, an image or an argument is not what the operation needs."""
 
 
+class IntensityChoiceError(InputError):
+    """Which values of a picture are black and white must be chosen, and was not."""
+
+
 class ConfigError(ScaleFuseError, ValueError):
     """A configuration file or a ``--set`` override is wrong."""
 

@@ -126,6 +126,26 @@ def test_dicom_needs_a_range_and_takes_one(cli, refused, folders, model, tmp_pat
     np.testing.assert_allclose(fused / 65535, expected, atol=1e-5)
 
 
+def test_a_folder_that_needs_a_range_is_refused_as_a_whole(refused, folders, model, tmp_path):
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    for name in "01":
+        ct_slice(slices / f"{name}.dcm", RNG.integers(-1000, 1500, (64, 64)))
+    line = refused("fuse", slices, folders[1], "-m", model, "-o", tmp_path / "new" / "out")
+    assert "0.dcm" in line
+    assert "window:40:80" in line
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_that_needs_a_range_does_not_stop_the_others(cli, folders, model, tmp_path):
+    (folders[0] / "0.png").unlink()
+    ct_slice(folders[0] / "0.dcm", RNG.integers(-1000, 1500, (64, 64)))
+    done = cli("fuse", *folders, "-m", model, "-o", tmp_path / "out")
+    assert done.code == 3
+    assert "1 of 3 failed" in done.err
+    assert names(tmp_path / "out") == ["1.png", "2.png"]
+
+
 def test_nifti_keeps_the_first_ones_geometry(cli, model, phantoms, tmp_path):
     affine = np.array([[-0.9, 0, 0.1, 12], [0, 0.8, 0, -7], [0.2, 0, 3, 5], [0, 0, 0, 1]], float)
     for name, picture in zip(("a", "b"), phantoms[0], strict=True):

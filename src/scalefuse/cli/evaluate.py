@@ -68,13 +68,10 @@ def evaluate(
             f"Got {' '.join(inputs)}; expected two pictures or folders to fuse (with a fusion bundle before "
             "them, if not the shipped one), or a segmentation bundle and a folder with images/ and masks/."
         )
-    total = 0
     with progress_bar("cases") as bar:
         task = bar.add_task("Measuring", total=None)
 
         def start(count: int) -> None:
-            nonlocal total
-            total = count
             bar.update(task, total=count)
 
         result: Any
@@ -114,7 +111,7 @@ def evaluate(
     out.print("written: " + ", ".join(str(path) for path in result.files), markup=False)
     err.print(NOTICE, style="dim")
     if result.failures:
-        print_failures(result.failures, max(total, len(result.failures)))
+        print_failures(result.failures, result.summary["num_cases"] + len(result.failures))
         raise typer.Exit(3)
 
 

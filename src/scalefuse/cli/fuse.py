@@ -53,13 +53,11 @@ def fuse(
     from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
     from scalefuse.workflows.fuse import fuse as run
 
-    total = 0
     with progress_bar("pictures") as bar:
         task = None
 
         def start(count: int) -> None:
-            nonlocal task, total
-            total = count
+            nonlocal task
             task = bar.add_task("Fusing", total=count)
 
         result = run(
@@ -84,5 +82,5 @@ def fuse(
     out.print(f"{len(result.written)} written{kept}: {written}", markup=False)
     err.print(NOTICE, style="dim")
     if result.failures:
-        print_failures(result.failures, max(total, len(result.failures)))
+        print_failures(result.failures, len(result.written) + len(result.skipped) + len(result.failures))
         raise typer.Exit(3)

@@ -177,6 +177,42 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             _remove(old)
 
 
+@contextlib.contextmanager
+def results_folder(path: Path | str) -> Iterator[Path]:
+    """Create a folder for results; take it away again where the block fails and nothing was written to it.
+
+    Args:
+        path: the folder; one that exists stays whatever happens.
+
+    Yields:
+        The folder.
+
+    Raises:
+        OutputError: as :func:`check_writable_folder`.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "new" / "results"
+        >>> try:
+        ...     with results_folder(folder):
+        ...         raise ValueError
+        ... except ValueError:
+        ...     folder.parent.exists()
+        False
+    """
+    path = Path(path)
+    new: list[Path] = []
+    with contextlib.suppress(OSError):
+        new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield check_writable_folder(path)
+    except BaseException:
+        for folder in new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def check_writable_folder(path: Path | str, *, create: bool = True) -> Path:
     """Make sure that files can be written to a folder, before any work is done.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError, model_serializer, model_validator
 
 from scalefuse.data.image import Image
-from scalefuse.errors import InputError
+from scalefuse.errors import InputError, IntensityChoiceError
 from scalefuse.schema import Schema
 
 IntensityMode = Literal["full", "minmax", "percentile", "window", "range"]
@@ -182,14 +182,15 @@ def resolve_intensity(image: Image, choice: IntensityRange | str | None) -> Inte
         choice: what the user chose, or ``None``.
 
     Raises:
-        InputError: no choice for a picture that needs one, a choice that does not fit it, or a bad string.
+        IntensityChoiceError: no choice for a picture that needs one.
+        InputError: a choice that does not fit the picture, or a bad string.
 
     Example:
         >>> str(resolve_intensity(Image(np.zeros((2, 2), np.uint8)), None))
         'full'
         >>> resolve_intensity(Image(np.array([[-1000.0, 60.0]]), kind="dicom", unit="HU"), None)
         Traceback (most recent call last):
-        scalefuse.errors.InputError: the image: holds values from -1000 to 60 HU, ...
+        scalefuse.errors.IntensityChoiceError: the image: holds values from -1000 to 60 HU, ...
     """
     if isinstance(choice, str):
         choice = IntensityRange.parse(choice)
@@ -199,7 +200,7 @@ def resolve_intensity(image: Image, choice: IntensityRange | str | None) -> Inte
         if has_full:
             return IntensityRange(mode="full")
         unit = {"HU": " HU", "arbitrary": " (arbitrary unit)", "grey level": ""}[image.unit]
-        raise InputError(
+        raise IntensityChoiceError(
             f"{image.label}: holds values from {image.pixels.min():g} to {image.pixels.max():g}{unit}, and "
             f"which of them are black and white must be chosen; give an intensity range: "
             f"{_suggestions(image)}."

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.bundle import load_bundle
-from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
 from scalefuse.data.pairs import Pair, pair_by_name
@@ -89,6 +89,11 @@ def evaluate(
         ScaleFuseError: Nothing could start, or no pair could be measured.
     """
     choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
+    if fused is not None and strategies:
+        raise InputError(
+            f"Got ready pictures ({fused}) and the strategy {strategies[0]!r}; measure either "
+            "pictures or strategies."
+        )
     pairs, failures = pair_by_name(a, b)
     ready = _fused_files(fused, pairs) if fused is not None else None
     fusers = {}
@@ -101,7 +106,6 @@ def evaluate(
     if baselines:
         for name in BASELINES:
             fusers[f"baseline:{name}"] = Fuser(None, strategy=f"baseline:{name}")
-    check_writable_folder(output)
     if on_start is not None:
         on_start(len(pairs))
     pictures: dict[str, list[NDArray[Any]]] = {}
@@ -123,20 +127,21 @@ def evaluate(
             pictures[pair.name] = shown
             yield case
 
-    evaluation = evaluate_fusion(
-        cases(), metrics, on_case=None if on_case is None else lambda case, rows: on_case(case.name)
-    )
-    if not evaluation.rows:
-        raise InputError(
-            f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
+    with results_folder(output):
+        evaluation = evaluate_fusion(
+            cases(), metrics, on_case=None if on_case is None else lambda case, rows: on_case(case.name)
         )
-    summary = evaluation.summary()
-    summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
-    files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
-    write_csv(files[0], evaluation.rows)
-    write_json(files[1], summary)
-    _draw_sheet(files[2], evaluation, main, pictures)
-    return FusionEvaluationResult(evaluation, summary, files, failures)
+        if not evaluation.rows:
+            raise InputError(
+                f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
+            )
+        summary = evaluation.summary()
+        summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
+        files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
+        write_csv(files[0], evaluation.rows)
+        write_json(files[1], summary)
+        _draw_sheet(files[2], evaluation, main, pictures)
+        return FusionEvaluationResult(evaluation, summary, files, failures)
 
 
 def _fused_files(folder: Path, pairs: list[Pair]) -> dict[str, Path]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.bundle import load_bundle
-from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.atomic import results_folder
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses, read_case_mask, read_mask
 from scalefuse.data.read import image_stem, list_images, read_image
@@ -86,7 +86,8 @@ def evaluate(
             [load_bundle(model) for model in models], postprocess=postprocess, **extra
         )
     ready = {} if predictions is None else _predicted_files(predictions)
-    check_writable_folder(output)
+    if not cases:
+        raise InputError(f"{folder}: the split {name!r} has no images with masks; nothing can be measured.")
     if on_start is not None:
         on_start(len(cases))
 
@@ -99,33 +100,32 @@ def evaluate(
             if on_case is not None:
                 on_case(case.name)
 
-    if not cases:
-        raise InputError(f"{folder}: the split {name!r} has no images with masks; nothing can be measured.")
-    try:
-        evaluation = evaluate_segmentation(
-            measured(),
-            labels=segmenter.labels if segmenter else BINARY.names,
-            multi_label=bool(segmenter and segmenter.multi_label),
-            postprocessing=segmenter.postprocessing if segmenter else None,
-        )
-    except InputError:
-        if failures:
-            raise InputError(f"No case could be measured. First problem: {failures[0]}") from None
-        raise
-    summary = {"split": name, **evaluation.summary()}
-    if predictions is not None:
-        # Ready masks have no probabilities to choose a threshold for or to calibrate.
-        summary = {
-            key: value for key, value in summary.items() if key not in ("best_threshold", "calibration")
-        }
-    files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
-    write_csv(files[0], evaluation.rows)
-    write_json(files[1], summary)
-    _sheet(files[2], evaluation, {case.name: case for case in cases}, segmenter, ready)
-    if predictions is None:
-        files.append(output / "calibration.png")
-        calibration_plot(files[3], summary["calibration"])
-    return SegmentationEvaluationResult(evaluation, summary, files, failures)
+    with results_folder(output):
+        try:
+            evaluation = evaluate_segmentation(
+                measured(),
+                labels=segmenter.labels if segmenter else BINARY.names,
+                multi_label=bool(segmenter and segmenter.multi_label),
+                postprocessing=segmenter.postprocessing if segmenter else None,
+            )
+        except InputError:
+            if failures:
+                raise InputError(f"No case could be measured. First problem: {failures[0]}") from None
+            raise
+        summary = {"split": name, **evaluation.summary()}
+        if predictions is not None:
+            # Ready masks have no probabilities to choose a threshold for or to calibrate.
+            summary = {
+                key: value for key, value in summary.items() if key not in ("best_threshold", "calibration")
+            }
+        files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
+        write_csv(files[0], evaluation.rows)
+        write_json(files[1], summary)
+        _sheet(files[2], evaluation, {case.name: case for case in cases}, segmenter, ready)
+        if predictions is None:
+            files.append(output / "calibration.png")
+            calibration_plot(files[3], summary["calibration"])
+        return SegmentationEvaluationResult(evaluation, summary, files, failures)
 
 
 def _cases(folder: Path, split: str | None) -> tuple[str, list[SegmentationCase], list[str]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from scalefuse.bundle import load_bundle
-from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.atomic import results_folder
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import IMAGE_SUFFIXES, read_image
 from scalefuse.data.write import WRITE_SUFFIXES, check_output_suffix, write_image
-from scalefuse.errors import InputError, OutputError, ScaleFuseError
+from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.fuser import FusedImage, Fuser
 
 OutputFormat = Literal["auto", "png", "tiff", "nifti"]
@@ -69,7 +68,7 @@ def fuse(
 
     Raises:
         ScaleFuseError: Nothing could start: bad arguments, no pairs, no bundle, folder not writable; or the
-            only pair failed.
+            only pair failed; or none could be fused because a range must be chosen.
     """
     choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
     pairs, missing = pair_by_name(a, b)
@@ -79,43 +78,47 @@ def fuse(
     if single and not as_file and not output.is_dir() and output.name.lower().endswith(IMAGE_SUFFIXES):
         check_output_suffix(output)
     folder = output.parent if as_file else output
-    is_new = not folder.exists()
-    check_writable_folder(folder)
     result = FuseResult(failures=list(missing))
+    unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(pairs))
-    for pair in pairs:
-        problem: str | None = None
-        try:
-            image_a, image_b = read_image(pair.a), read_image(pair.b)
-            target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
-            if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
-                raise OutputError(f"{target}: is one of the inputs; choose another output folder or name.")
-            if skip_existing and target.exists():
-                result.skipped.append(target)
-            else:
-                fused = fuser.fuse_images(image_a, image_b, range_a=choices[0], range_b=choices[1])
-                write_fused(target, fused)
-                result.written.append(target)
-                result.ranges[pair.name] = fused.ranges
-        except ScaleFuseError as error:
-            if single or (isinstance(error, OutputError) and not result.written and not result.skipped):
-                if is_new:
-                    with contextlib.suppress(OSError):
-                        folder.rmdir()
-                raise
-            problem = str(error)
-            result.failures.append(problem)
-        except (RuntimeError, MemoryError) as error:
-            if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
-            problem = f"{pair.name}: not enough memory for images of this size; fuse smaller ones."
-            if single:
-                raise InputError(problem) from error
-            result.failures.append(problem)
-        if on_pair is not None:
-            on_pair(pair, problem)
-    return result
+    with results_folder(folder):
+        for pair in pairs:
+            problem: str | None = None
+            try:
+                image_a, image_b = read_image(pair.a), read_image(pair.b)
+                target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
+                if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
+                    raise OutputError(
+                        f"{target}: is one of the inputs; choose another output folder or name."
+                    )
+                if skip_existing and target.exists():
+                    result.skipped.append(target)
+                else:
+                    fused = fuser.fuse_images(image_a, image_b, range_a=choices[0], range_b=choices[1])
+                    write_fused(target, fused)
+                    result.written.append(target)
+                    result.ranges[pair.name] = fused.ranges
+            except ScaleFuseError as error:
+                if single or (isinstance(error, OutputError) and not result.written and not result.skipped):
+                    raise
+                if isinstance(error, IntensityChoiceError):
+                    unchosen = unchosen or error
+                problem = str(error)
+                result.failures.append(problem)
+            except (RuntimeError, MemoryError) as error:
+                if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                    raise
+                problem = f"{pair.name}: not enough memory for images of this size; fuse smaller ones."
+                if single:
+                    raise InputError(problem) from error
+                result.failures.append(problem)
+            if on_pair is not None:
+                on_pair(pair, problem)
+        if unchosen is not None and not result.written and not result.skipped:
+            # Not a bad pair among others: the command lacks an option.
+            raise unchosen
+        return result
 
 
 def write_fused(path: Path, fused: FusedImage) -> None:

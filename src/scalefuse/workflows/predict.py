@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.bundle import load_bundle
-from scalefuse.data.atomic import check_writable_folder
+from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import write_pixels
-from scalefuse.errors import InputError, OutputError, ScaleFuseError
+from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
@@ -101,43 +102,52 @@ def predict(
         on_image: Called after every picture with its path and its error, or None.
 
     Raises:
-        ScaleFuseError: Nothing could start, or the only picture failed.
+        ScaleFuseError: Nothing could start, the only picture failed, or all need a range to be chosen.
     """
     options = options or PredictOptions()
-    files = _files(source)
     bundles = [load_bundle(model) for model in models]
     extra: dict[str, Any] = {"tta": options.tta}
     if options.intensity is not None:
         extra["intensity"] = IntensityRange.parse(options.intensity)
     segmenter = Segmenter.from_bundle(bundles, postprocess=options.postprocess, **extra)
-    if options.instances != "none" and (segmenter.num_outputs > 1 or segmenter.multi_label):
+    if (options.instances != "none" or options.regions) and (
+        segmenter.num_outputs > 1 or segmenter.multi_label
+    ):
         raise InputError(
-            f"Instances are numbered for models with one class, but this one has "
-            f"{', '.join(segmenter.labels)}; leave the instances out."
+            f"Objects are numbered and listed for models with one class, but this one has "
+            f"{', '.join(segmenter.labels)}; leave instances and regions out."
         )
-    check_writable_folder(output)
+    files = _files(source)
     result = PredictResult()
+    inputs = {file.resolve() for file in files}
+    unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(files))
-    for file in files:
-        problem: str | None = None
-        try:
-            _one(segmenter, file, output, options, result)
-        except ScaleFuseError as error:
-            if len(files) == 1 or (isinstance(error, OutputError) and not result.written):
-                raise
-            problem = str(error)
-        except (RuntimeError, MemoryError) as error:
-            if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
-            problem = f"{file}: not enough memory for a picture of this size; cut it into parts."
-            if len(files) == 1:
-                raise InputError(problem) from error
-        if problem is not None:
-            result.failures.append(problem)
-        if on_image is not None:
-            on_image(file, problem)
-    return result
+    with results_folder(output):
+        for file in files:
+            problem: str | None = None
+            try:
+                _one(segmenter, file, output, options, result, inputs)
+            except ScaleFuseError as error:
+                if len(files) == 1 or (isinstance(error, OutputError) and not result.written):
+                    raise
+                if isinstance(error, IntensityChoiceError):
+                    unchosen = unchosen or error
+                problem = str(error)
+            except (RuntimeError, MemoryError) as error:
+                if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                    raise
+                problem = f"{file}: not enough memory for a picture of this size; cut it into parts."
+                if len(files) == 1:
+                    raise InputError(problem) from error
+            if problem is not None:
+                result.failures.append(problem)
+            if on_image is not None:
+                on_image(file, problem)
+        if unchosen is not None and not result.written and not result.skipped:
+            # Not a bad picture among others: the command lacks an option.
+            raise unchosen
+        return result
 
 
 def _files(source: Path) -> list[Path]:
@@ -157,11 +167,16 @@ def _files(source: Path) -> list[Path]:
 
 
 def _one(
-    segmenter: Segmenter, file: Path, output: Path, options: PredictOptions, result: PredictResult
+    segmenter: Segmenter,
+    file: Path,
+    output: Path,
+    options: PredictOptions,
+    result: PredictResult,
+    inputs: set[Path],
 ) -> None:
     stem = image_stem(file)
     mask_file = output / f"{stem}_mask.png"
-    if options.skip_existing and (mask_file.exists() or any(output.glob(f"{stem}_mask_*.png"))):
+    if options.skip_existing and (mask_file.exists() or any(output.glob(f"{glob.escape(stem)}_mask_*.png"))):
         result.skipped.append(file)
         return
     image = read_image(file)
@@ -169,6 +184,8 @@ def _one(
 
     def write(name: str, pixels: NDArray[Any]) -> None:
         path = output / name
+        if path.exists() and path.resolve() in inputs:
+            raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
         write_pixels(path, pixels)
         result.written.append(path)
 
