@@ -156,6 +156,7 @@ def test_a_bad_picture_does_not_stop_the_batch(bundle: Path, dataset: Path, tmp_
     ("arguments", "expected"),
     [
         (("predict", "no-such-model", "{image}"), "no such bundle"),
+        (("predict", "no-such-model", "missing.png"), "no such bundle"),
         (("predict", "{bundle}", "missing.png"), "no such file"),
         (("evaluate", "{bundle}", "{empty}"), "images"),
         (("train", "msrf_net", "--set", "data.size=50"), "multiples of 8"),
@@ -174,6 +175,7 @@ def test_bad_input_is_one_line_and_exit_2(
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("error:")]) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_background_masks_are_refused_before_training(dataset: Path, tmp_path: Path) -> None:
@@ -186,6 +188,27 @@ def test_all_background_masks_are_refused_before_training(dataset: Path, tmp_pat
     assert done.returncode == 2
     assert "background" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_fold_without_foreground_is_refused_before_training(tmp_path: Path) -> None:
+    draw(tmp_path / "data", 3)
+    for name in "12":
+        write_pixels(tmp_path / "data" / "masks" / f"{name}.png", np.zeros((40, 36), np.uint8))
+    folder = f"data.folder={tmp_path / 'data'}"
+    done = run("train", "msrf_net", "--set", folder, *SMALL, *SHORT, "--folds", "3", "-o", tmp_path / "r")
+    assert done.returncode == 2, done.stderr
+    assert "background only; choose other folds" in done.stderr
+    assert not list(tmp_path.rglob("bundle.json"))
+
+
+def test_predict_leaves_its_input_alone(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    picture = (dataset / "val" / "images" / "10.png").read_bytes()
+    for name in ("a.png", "a_mask.png"):
+        (tmp_path / name).write_bytes(picture)
+    done = run("predict", bundle, tmp_path, "-o", tmp_path, "--no-overlay")
+    assert done.returncode == 2
+    assert "is one of the input pictures" in done.stderr
+    assert (tmp_path / "a_mask.png").read_bytes() == picture
 
 
 def test_data_check_finds_a_planted_copy(dataset: Path, tmp_path: Path) -> None:

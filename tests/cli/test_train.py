@@ -245,7 +245,7 @@ def test_wrong_settings_leave_nothing(refused, config_file, tmp_path, setting, s
     line = refused("train", config_file, "-o", tmp_path / "run", "--set", setting)
     for word in said:
         assert word in line
-    assert not list((tmp_path).rglob("config.yaml"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_second_run_in_the_same_folder(refused, config_file, undisturbed):
@@ -253,6 +253,14 @@ def test_second_run_in_the_same_folder(refused, config_file, undisturbed):
     line = refused("train", config_file, "-o", undisturbed)
     assert "--resume" in line
     assert sorted((path, path.stat().st_mtime_ns) for path in undisturbed.rglob("*")) == before
+
+
+def test_a_run_killed_in_its_first_epoch_is_not_to_be_resumed(refused, config_file, undisturbed, tmp_path):
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "config.yaml").write_bytes((undisturbed / "config.yaml").read_bytes())
+    line = refused("train", config_file, "-o", tmp_path / "killed")
+    assert "delete the folder" in line
+    assert "--resume" not in line
 
 
 def test_resume_without_a_run(refused, config_file, tmp_path):
@@ -263,6 +271,8 @@ def test_resume_without_a_run(refused, config_file, tmp_path):
 
 def test_resume_with_another_model_or_a_damaged_checkpoint(refused, config_file, undisturbed, tmp_path):
     assert "network" in refused("train", "--resume", undisturbed, "--set", "network.features=16")
+    assert "optimizer" in refused("train", "--resume", undisturbed, "--set", "optimizer.learning_rate=0.1")
+    assert "training" in refused("train", "--resume", undisturbed, "--set", "training.seed=99")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "config.yaml").write_bytes((undisturbed / "config.yaml").read_bytes())
     data = (undisturbed / "checkpoints" / "last.ckpt").read_bytes()

@@ -95,7 +95,10 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
         except TrainingInterrupted:
             bar.stop()
             again = "the same command" if folds else f"scalefuse train --resume {config.run_folder}"
-            err.print(f"Stopped. Go on with: {again}", markup=False)
+            if folds is None and not (config.run_folder / "checkpoints").is_dir():
+                err.print("Stopped before the end of the first epoch: nothing was kept.")
+            else:
+                err.print(f"Stopped. Go on with: {again}", markup=False)
             raise typer.Exit(130) from None
     for result in results:
         for name, value in result.metrics.items():

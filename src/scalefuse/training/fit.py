@@ -121,7 +121,7 @@ def fit(
     Args:
         module: The task.
         train: Training batches.
-        val: Validation batches; without them the last weights count as the best.
+        val: Validation batches; without them the epoch with the smallest training loss counts as the best.
         config: Length, precision and bookkeeping.
         run_folder: Gets ``checkpoints/``, ``metrics.csv`` and TensorBoard logs.
         monitor: Name of the validated value that says which weights are best.
@@ -222,7 +222,7 @@ def _csv_logger(run_folder: Path, finished_epoch: int | None) -> CSVLogger:
     lines: list[dict[str, str]] = []
     if finished_epoch is not None and path.is_file():
         with path.open(newline="", encoding="utf-8") as handle:
-            lines = [line for line in csv.DictReader(handle) if int(line["epoch"]) <= finished_epoch]
+            lines = [line for line in csv.DictReader(handle) if _is_finished(line, finished_epoch)]
     # Written line by line: a killed run keeps its log.
     logger = CSVLogger(run_folder, name="", version="", flush_logs_every_n_steps=1)
     writer = logger.experiment  # deletes the file that stands there
@@ -233,6 +233,12 @@ def _csv_logger(run_folder: Path, finished_epoch: int | None) -> CSVLogger:
             rows.writerows(lines)
         writer.metrics_keys = list(lines[0])
     return logger
+
+
+def _is_finished(line: dict[str, str], finished_epoch: int) -> bool:
+    # A killed run may have left half a line.
+    epoch = line.get("epoch") or ""
+    return epoch.isdecimal() and int(epoch) <= finished_epoch and None not in line.values()
 
 
 def load_initial(network: nn.Module, source: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def train(
     Args:
         config: The run.
         resume: Continue from the run folder's last checkpoint; the configuration must be the same but for the
-            number of epochs.
+            number of epochs, early stopping, precision and the use of the processor.
         report: Called after every batch and epoch.
         say: Called with lines about the data before training.
 
@@ -69,6 +70,11 @@ def train(
     text = config_yaml(config)
     kept = folder / CONFIG
     if kept.is_file() and not resume:
+        if not (folder / "checkpoints").is_dir() and not (folder / BUNDLE).exists():
+            raise OutputError(
+                f"{folder}: holds a run that is in its first epoch or was killed there, so that there is "
+                "nothing to go on with; delete the folder, or choose another (-o)."
+            )
         raise OutputError(
             f"{folder}: holds a run already; go on with it (--resume {folder}), or choose another (-o)."
         )
@@ -76,6 +82,7 @@ def train(
         if not kept.is_file():
             raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
         _check_same(config, load_config(kept))
+    is_new = not folder.exists()
     check_writable_folder(folder)
     with atomic_write(kept) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -91,6 +98,9 @@ def train(
         if not (folder / "checkpoints").is_dir() and not resume:
             # Nothing was trained: leave no folder that looks like a run.
             kept.unlink(missing_ok=True)
+            if is_new:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
         raise
 
 
@@ -138,10 +148,14 @@ def cross_validate(
 
 
 def _check_same(new: FusionRun | SegmentationRun, old: FusionRun | SegmentationRun) -> None:
-    """Refuse to go on with another model or other data; the length may change."""
-    fields = ("task", "network", "data", "loss")
-    for name in fields:
-        if getattr(new, name, None) != getattr(old, name, None):
+    """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
+    free = {"epochs", "early_stop_patience", "precision", "workers", "threads"}
+    fields = ("task", "network", "strategy", "data", "loss", "augmentation", "optimizer")
+    for name in (*fields, "training"):
+        before, after = getattr(old, name, None), getattr(new, name, None)
+        if name == "training":
+            before, after = old.training.model_dump(exclude=free), new.training.model_dump(exclude=free)
+        if before != after:
             raise ConfigError(
                 f"The run to resume was trained with another `{name}` section; resume with its own "
                 f"configuration, or start a new run in another folder."
@@ -181,7 +195,7 @@ def _train_fusion(
     say(f"{len(cases)} training and {len(val_cases)} validation pairs")
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
-    load_initial(network, config.init)
+    load_initial(network, None if resume else config.init)
     sampler = EpochSampler(
         [case.source for case in cases],
         seed=training.seed,

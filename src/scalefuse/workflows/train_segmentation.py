@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalefuse.config import SegmentationRun
+from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
@@ -39,7 +40,11 @@ def find_cases(
         raise ConfigError(
             "No training data: name a folder with images/ and masks/, for instance --set data.folder=FOLDER."
         )
-    splits = find_segmentation_cases(data.folder, groups_csv=data.groups_csv, group_column=data.group_column)
+    splits = find_segmentation_cases(
+        expand_path(data.folder),
+        groups_csv=data.groups_csv and expand_path(data.groups_csv),
+        group_column=data.group_column,
+    )
     cases = [case for case in splits.get("train", splits.get("all", [])) if case.has_mask]
     val = [case for case in splits.get("val", []) if case.has_mask]
     if data.folds is not None:
@@ -91,7 +96,7 @@ def train_segmentation(
     cases, val_cases = find_cases(config)
     say(f"{len(cases)} training and {len(val_cases)} validation images")
     if data.check:
-        _check(config, folder, say)
+        _check(config, folder, say, {"training": cases, "validation": val_cases})
     channels = config.network.in_channels
     dataset = SegmentationDataset(
         cases,
@@ -116,7 +121,7 @@ def train_segmentation(
     dataset.preload()
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
-    load_initial(network, config.init)
+    load_initial(network, None if resume else config.init)
     groups: list[Any] = list(dataset.native_sizes()) if data.balance > 0 else [None] * len(cases)
     sampler = EpochSampler(
         groups,
@@ -220,17 +225,22 @@ def _fit_on_validation(
     return info.model_copy(update={**update, "metrics": means}), means
 
 
-def _check(config: SegmentationRun, folder: Path, say: Callable[[str], None]) -> None:
+def _check(
+    config: SegmentationRun,
+    folder: Path,
+    say: Callable[[str], None],
+    parts: dict[str, list[SegmentationCase]],
+) -> None:
     from scalefuse.data.check_segmentation import check_segmentation
     from scalefuse.report.data_check import write_data_check_html
 
     data = config.data
     assert data.folder is not None
     check = check_segmentation(
-        data.folder,
+        expand_path(data.folder),
         classes=data.classes,
         intensity=data.intensity,
-        groups_csv=data.groups_csv,
+        groups_csv=data.groups_csv and expand_path(data.groups_csv),
         group_column=data.group_column,
     )
     for line in check.lines():
@@ -241,3 +251,11 @@ def _check(config: SegmentationRun, folder: Path, say: Callable[[str], None]) ->
             f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}); "
             "mend the data, or leave the check out with --set data.check=false."
         )
+    drawn = {one.image for one in check.cases if one.has_foreground}
+    for part, cases in parts.items():
+        # A part drawn from the folder, such as a fold, may lack what the folder has.
+        if not any(case.image in drawn for case in cases):
+            raise InputError(
+                f"{data.folder}: all {len(cases)} masks of the {part} part are background only; choose other "
+                "folds, another data.val_fraction or another training.seed."
+            )
