@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from scalefuse.config import FusionRun, SegmentationRun, config_yaml, load_config, shipped_configs
+from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError
 
 
@@ -54,7 +55,7 @@ def test_overrides(override, section, key, value):
 def test_overrides_reach_into_lists_and_new_sections():
     config = load_config("dilran", ["data.train.1.range_a=window:40:80", "data.train.0.a=~/x"])
     assert str(config.data.train[1].range_a) == "window:40:80"
-    assert config.data.train[0].a == Path("~/x").expanduser()
+    assert expand_path(config.data.train[0].a) == Path("~/x").expanduser()
     assert load_config("dilran_paper", ["loss.fusion.ssim=3"]).loss.fusion.ssim == 3
 
 
@@ -138,5 +139,9 @@ def test_unknown_name_suggests_the_nearest():
 
 def test_unset_variables_are_named(monkeypatch):
     monkeypatch.delenv("SCALEFUSE_DATA")
+    config = load_config("dilran")  # it can be shown without the data
+    assert str(config.data.train[0].a).startswith("${SCALEFUSE_DATA}")
     with pytest.raises(ConfigError, match=r"SCALEFUSE_DATA .* is not set"):
-        load_config("dilran")
+        expand_path(config.data.train[0].a)
+    monkeypatch.setenv("SCALEFUSE_DATA", "elsewhere")
+    assert expand_path(config.data.train[0].a).parts[0] == "elsewhere"

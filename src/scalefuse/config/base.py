@@ -7,24 +7,37 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from scalefuse.errors import ConfigError
 from scalefuse.schema import Schema
 
+DataPath = Path
+"""A path that may hold ``~`` and environment variables; relative ones start at the working directory.
 
-def _expand(path: Path) -> Path:
-    """Fill in ``~`` and ``$NAME`` or ``${NAME}``; an unset variable is an error, not an odd path."""
+It stays as written in the configuration, so that a bundle names no folder of the machine that trained it;
+:func:`expand_path` says which folder is meant.
+"""
+
+
+def expand_path(path: Path) -> Path:
+    """Fill in ``~`` and ``$NAME`` or ``${NAME}``.
+
+    Raises:
+        ConfigError: The environment variable is not set.
+
+    Example:
+        >>> expand_path(Path("data/CT")).as_posix()
+        'data/CT'
+    """
     text = os.path.expandvars(str(path))
     unset = re.search(r"\$\{?(\w+)\}?", text)
     if unset:
-        raise ValueError(
-            f"the environment variable {unset[1]} in {str(path)!r} is not set; set it to a folder"
+        raise ConfigError(
+            f"The environment variable {unset[1]} in {str(path)!r} is not set; set it to a folder, or name "
+            "other folders in the configuration or with --set."
         )
     return Path(text).expanduser()
-
-
-DataPath = Annotated[Path, AfterValidator(_expand)]
-"""A path that may hold ``~`` and environment variables; relative ones start at the working directory."""
 
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from scalefuse.config.base import expand_path
 from scalefuse.config.fusion import FusionData, PairFolders
 from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
@@ -48,7 +49,7 @@ def read_pairs(folders: Sequence[PairFolders]) -> tuple[list[PairCase], str]:
     cases: list[PairCase] = []
     fingerprint = hashlib.sha256()
     for entry in folders:
-        pairs, missing = pair_by_name(entry.a, entry.b)
+        pairs, missing = pair_by_name(expand_path(entry.a), expand_path(entry.b))
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}{more} Training data must be complete: add or remove files.")

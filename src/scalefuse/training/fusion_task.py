@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scalefuse.config.base import expand_path
 from scalefuse.config.fusion import FusionRun
 from scalefuse.fusion import STRATEGIES
 from scalefuse.losses.fusion import fusion_terms, gradient_loss
@@ -38,7 +39,8 @@ class FusionTask(pl.LightningModule):
         self.num_steps = num_steps
         loss = config.loss
         # In a tuple, so that its frozen weights are in no checkpoint and no optimiser.
-        self._perceptual = (PerceptualLoss(loss.perceptual_weights),) if loss.perceptual_weights else ()
+        weights = loss.perceptual_weights
+        self._perceptual = (PerceptualLoss(expand_path(weights)),) if weights else ()
 
     def compute_loss(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
         """Loss and its parts for images ``(N, 1, H, W)`` in [0, 1]; the total is under ``loss``."""

@@ -22,7 +22,7 @@ def learning_rate_factor(config: OptimizerConfig, num_steps: int) -> Callable[[i
     Example:
         >>> factor = learning_rate_factor(OptimizerConfig(warmup_fraction=0.1, final_fraction=0.0), 100)
         >>> [round(factor(step), 3) for step in (0, 9, 55, 99)]
-        [0.1, 1.0, 0.497, 0.0]
+        [0.1, 1.0, 0.491, 0.0]
     """
     warmup = round(config.warmup_fraction * num_steps)
 
