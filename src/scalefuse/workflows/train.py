@@ -149,7 +149,7 @@ def cross_validate(
 
 def _check_same(new: FusionRun | SegmentationRun, old: FusionRun | SegmentationRun) -> None:
     """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
-    free = {"epochs", "early_stop_patience", "precision", "workers", "threads"}
+    free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
     fields = ("task", "network", "strategy", "data", "loss", "augmentation", "optimizer")
     for name in (*fields, "training"):
         before, after = getattr(old, name, None), getattr(new, name, None)
