@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -114,10 +114,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from error
-    if isinstance(value, str):
-        # YAML 1.1 reads 1e-4 as text; people mean the number.
-        with contextlib.suppress(ValueError):
-            value = float(value)
+    # YAML 1.1 reads 1e-4 as text; people mean the number.
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE]-\d+", value):
+        value = float(value)
     *parents, last = key.strip().split(".")
     place: Any = raw
     for depth, part in enumerate(parents):

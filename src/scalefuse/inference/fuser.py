@@ -252,8 +252,9 @@ def _size(image: NDArray[Any]) -> str:
 
 
 def _join_chroma(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    saturation1, saturation2 = np.abs(first), np.abs(second)
-    total = saturation1 + saturation2
+    # One weight for Cb and Cr together, so that no hue appears that neither picture has.
+    saturation1, saturation2 = (np.linalg.norm(chroma, axis=-1, keepdims=True) for chroma in (first, second))
+    total = np.broadcast_to(saturation1 + saturation2, first.shape)
     joined: NDArray[np.float32] = np.divide(
         first * saturation1 + second * saturation2, total, out=np.zeros_like(first), where=total > 0
     )

@@ -177,7 +177,10 @@ def _make_case(
     case = FusionCase(
         pair.name, lumas[0], lumas[1], {name: luma_8bit(pixels) for name, pixels in made.items()}
     )
-    shown = [*(np.rint(unit * 255) for unit in units), *(_as_8bit(pixels) for pixels in made.values())]
+    shown = [
+        *(np.rint(unit * 255).astype(np.uint8) for unit in units),
+        *(_as_8bit(pixels) for pixels in made.values()),
+    ]
     return case, shown
 
 
@@ -186,7 +189,7 @@ def _source(image: Image, unit: NDArray[Any], choice: IntensityRange | None) -> 
 
 
 def _as_8bit(pixels: NDArray[Any]) -> NDArray[Any]:
-    return np.rint(pixels / 257.0) if pixels.dtype == np.uint16 else pixels.astype(np.float64)
+    return np.rint(pixels / 257.0).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
 def _draw_sheet(

@@ -172,7 +172,8 @@ def _measure(
         )
     found = segmenter.segment(image)
     assert found.probability is not None
-    return EvaluationCase(case.name, found.probability, target)
+    spacing = image.geometry.spacing_mm if image.geometry is not None else None
+    return EvaluationCase(case.name, found.probability, target, spacing)
 
 
 def _same_size(file: Path, mask: NDArray[Any], target: NDArray[Any]) -> None:
@@ -206,13 +207,14 @@ def _sheet(
                 continue
             seen.add(index)
             case = cases[names[index]]
-            pixels = read_image(case.image).pixels
+            image = read_image(case.image)
+            pixels = image.pixels
             wanted = read_case_mask(case, _classes(segmenter))
             wanted = wanted.astype(bool) if _classes(segmenter) is None else wanted
             found: NDArray[Any] = (
                 read_mask(ready[case.name]).astype(bool)
                 if segmenter is None
-                else segmenter.segment(pixels, keep_probability=False).mask
+                else segmenter.segment(image, keep_probability=False).mask
             )
             empty = np.zeros(pixels.shape[:2], bool)
             pictures = [overlay(pixels, empty), overlay(pixels, wanted), overlay(pixels, found)]
