@@ -59,7 +59,8 @@ class FusionTask(pl.LightningModule):
             parts["perceptual"] = self._perceptual[0].to(images.device)(rebuilt, images)
             total = total + weights.perceptual * parts["perceptual"]
         if weights.fusion is not None:
-            terms = fusion_terms(drawn[len(images) :], a, b)
+            # As it is written: what overshoots white or black is lost, and must not count as kept.
+            terms = fusion_terms(drawn[len(images) :].clamp(0, 1), a, b)
             parts |= terms._asdict()
             total = total + weights.fusion.intensity * terms.intensity
             for name in ("ssim", "vif", "qabf", "scd"):
