@@ -161,6 +161,8 @@ def test_ctrl_c_says_how_to_go_on(config_file, tmp_path):
         stdout=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A shell's background job ignores Ctrl-C and hands that on; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     lines, sent = [], False
     for line in process.stderr:
