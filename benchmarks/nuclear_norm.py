@@ -20,7 +20,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reference.dilran import plain_largest_nuclear_norm, plain_softmax_nuclear_norm
-
 from scalefuse.fusion.nuclear_norm import largest_nuclear_norm, search
 from scalefuse.fusion.strategies import softmax_nuclear_norm
 from scalefuse.networks.dilran import DILRAN
