@@ -47,4 +47,5 @@ def _rim(mask: Mask, width: int) -> Mask:
 
     # Eroding w times with a 3×3 square is eroding once with a (2w+1)×(2w+1) square, which is separable.
     eroded = minimum_filter(mask.view(np.uint8), size=2 * width + 1, mode="constant", cval=0)
-    return mask & ~eroded.view(np.bool_)
+    edge: NDArray[np.bool_] = mask & ~eroded.view(np.bool_)
+    return edge
