@@ -260,9 +260,9 @@ def save_bundle(
 def _not_found(name: str) -> str:
     names = shipped_bundles()
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"did you mean {near[0]!r}? Otherwise give" if near else "give"
     return (
-        f"{name}: no such bundle; {hint}Give a bundle folder, a .zip file, or one of the models that come "
+        f"{name}: no such bundle; {hint} a bundle folder, a .zip file, or one of the models that come "
         f"with ScaleFuse: {', '.join(names) or 'none'}."
     )
 

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from scalefuse.networks.dilran.spec import SPEC as DILRAN_SPEC
 from scalefuse.networks.dilran.spec import DILRANConfig
+from scalefuse.networks.hifuse.spec import SPEC as HIFUSE_SPEC
+from scalefuse.networks.hifuse.spec import HiFuseConfig
 from scalefuse.networks.msrf_net.spec import SPEC as MSRF_NET_SPEC
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
 from scalefuse.networks.spec import NetworkSpec
@@ -15,8 +17,9 @@ from scalefuse.networks.spec import NetworkSpec
 NETWORKS: dict[str, NetworkSpec] = {
     "dilran": DILRAN_SPEC,
     "msrf_net": MSRF_NET_SPEC,
+    "hifuse": HIFUSE_SPEC,
 }
 """Name to what ScaleFuse knows about the network."""
 
-NetworkConfig = Annotated[DILRANConfig | MSRFNetConfig, Field(discriminator="name")]
+NetworkConfig = Annotated[DILRANConfig | MSRFNetConfig | HiFuseConfig, Field(discriminator="name")]
 """A config of any catalogued network, told apart by its ``name``."""
