@@ -52,14 +52,22 @@ def describe(name: str, **arguments: object) -> list[PartSize]:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         network(image)
     by_module = {
-        module.rpartition(".")[2] if module.count(".") == 1 else module.partition(".")[2]: sum(flops.values())
-        // 2
+        module.partition(".")[2]: sum(flops.values()) // 2
         for module, flops in counter.get_flop_counts().items()
     }
     sizes = []
     for part, modules in spec.parts.items():
         parameters = sum(p.numel() for module in modules for p in network.get_submodule(module).parameters())
-        sizes.append(PartSize(part, parameters, sum(by_module.get(module, 0) for module in modules)))
+        sizes.append(PartSize(part, parameters, sum(_macs(by_module, module) for module in modules)))
     total = sum(p.numel() for p in network.parameters())
     sizes.append(PartSize("total", total, counter.get_total_flops() // 2))
     return sizes
+
+
+def _macs(by_module: dict[str, int], module: str) -> int:
+    """Multiply-accumulates of a module, or of those it holds where it is a list that is never called."""
+    if module in by_module:
+        return by_module[module]
+    inside = [name for name in by_module if name.startswith(f"{module}.")]
+    outermost = [name for name in inside if not any(name.startswith(f"{other}.") for other in inside)]
+    return sum(by_module[name] for name in outermost)
