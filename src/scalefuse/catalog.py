@@ -12,14 +12,17 @@ from scalefuse.networks.hifuse.spec import SPEC as HIFUSE_SPEC
 from scalefuse.networks.hifuse.spec import HiFuseConfig
 from scalefuse.networks.msrf_net.spec import SPEC as MSRF_NET_SPEC
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+from scalefuse.networks.resnet.spec import SPEC as RESNET18_SPEC
+from scalefuse.networks.resnet.spec import ResNet18Config
 from scalefuse.networks.spec import NetworkSpec
 
 NETWORKS: dict[str, NetworkSpec] = {
     "dilran": DILRAN_SPEC,
     "msrf_net": MSRF_NET_SPEC,
     "hifuse": HIFUSE_SPEC,
+    "resnet18": RESNET18_SPEC,
 }
 """Name to what ScaleFuse knows about the network."""
 
-NetworkConfig = Annotated[DILRANConfig | MSRFNetConfig | HiFuseConfig, Field(discriminator="name")]
+NetworkConfig = Annotated[DILRANConfig | MSRFNetConfig | HiFuseConfig | ResNet18Config, Field(discriminator="name")]
 """A config of any catalogued network, told apart by its ``name``."""
