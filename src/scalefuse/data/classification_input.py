@@ -1,0 +1,190 @@
+"""From a picture to what a classifier takes: one place for training, prediction and export."""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from scalefuse.data.colour import to_luma_chroma
+from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
+from scalefuse.errors import InputError
+from scalefuse.schema import Schema
+
+MIN_SIDE = 2
+"""A picture with fewer rows or columns is refused: there is nothing to see on it."""
+
+CROP_MARGIN = 8 / 7
+"""The short side over the side that is cut from the middle, as 256 over 224."""
+
+Fit = Literal["resize", "pad", "crop"]
+
+
+class ClassificationPreprocessing(Schema):
+    """How a picture becomes the input of a classifier; stored in its bundle.
+
+    Attributes:
+        size: height and width of the input.
+        fit: ``resize`` stretches the whole picture; ``pad`` keeps its proportions and fills with 0 (black) on
+            both sides; ``crop`` keeps them too, brings the short side to 8/7 of the size and cuts out the
+            middle.
+        intensity: values that become 0 and 1; needed for DICOM, NIfTI and floating-point pictures.
+        mean: taken from all values, which lie in [0, 1] before.
+        std: what is left is divided by it.
+        multi_label: whether a picture may carry several labels.
+
+    Example:
+        >>> ClassificationPreprocessing(size=(28, 28)).fit
+        'resize'
+    """
+
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    fit: Fit = "resize"
+    intensity: IntensityRange | None = None
+    mean: float = 0.5
+    std: Annotated[float, Field(gt=0)] = 0.5
+    multi_label: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not math.isfinite(self.mean) or not math.isfinite(self.std):
+            raise ValueError(f"mean {self.mean} and std {self.std} must be finite")
+        return self
+
+
+def prepare(
+    image: Image | NDArray[Any], preprocessing: ClassificationPreprocessing, in_channels: int
+) -> Tensor:
+    """Bring a picture to the size, channels and range that a classifier takes.
+
+    Transparency is dropped without blending, as reading does; 16-bit values keep their steps.
+
+    Args:
+        image: a picture, or its pixels ``(H, W)`` or ``(H, W, C)`` with 1 to 4 channels, where the second of
+            two and the fourth of four are transparency.
+        preprocessing: how.
+        in_channels: 1 (colour becomes luma) or 3 (grey is repeated).
+
+    Returns:
+        ``(C, H, W)`` float32, values in [0, 1].
+
+    Raises:
+        InputError: fewer than two rows or columns, NaN or infinite values, another number of channels, or no
+            intensity range for pixels that need one.
+
+    Example:
+        >>> grey = np.full((40, 60), 51, np.uint8)
+        >>> tensor = prepare(grey, ClassificationPreprocessing(size=(28, 28), fit="pad"), 3)
+        >>> tensor.shape, tensor[0, 0, 0].item(), round(tensor[0, 14, 14].item(), 3)
+        (torch.Size([3, 28, 28]), 0.0, 0.2)
+    """
+    unit = to_unit_tensor(image, preprocessing.intensity, in_channels)
+    return fit_image(unit, preprocessing.size, preprocessing.fit).expand(in_channels, -1, -1).contiguous()
+
+
+def standardise(tensor: Tensor, preprocessing: ClassificationPreprocessing) -> Tensor:
+    """Subtract the mean and divide by the standard deviation of the preprocessing.
+
+    Args:
+        tensor: any shape, values in [0, 1].
+        preprocessing: has the two numbers.
+
+    Example:
+        >>> standardise(torch.tensor([0.0, 1.0]), ClassificationPreprocessing(size=(8, 8))).tolist()
+        [-1.0, 1.0]
+    """
+    return (tensor - preprocessing.mean) / preprocessing.std
+
+
+def to_unit_tensor(image: Image | NDArray[Any], intensity: IntensityRange | None, in_channels: int) -> Tensor:
+    """The values of a picture as a tensor, at its own size.
+
+    Args:
+        image: as for :func:`prepare`.
+        intensity: values that become 0 and 1; ``None`` for the whole range of 8- and 16-bit pictures.
+        in_channels: 1 or 3.
+
+    Returns:
+        ``(C, H, W)`` float32 in [0, 1]; one channel also for 3 where all three are equal.
+
+    Raises:
+        InputError: as :func:`prepare`.
+
+    Example:
+        >>> to_unit_tensor(np.zeros((5, 7, 4), np.uint16), None, 3).shape
+        torch.Size([1, 5, 7])
+    """
+    if in_channels not in (1, 3):
+        raise InputError(f"Expected a classifier of 1 or 3 input channels, but got {in_channels}.")
+    if not isinstance(image, Image):
+        image = _from_array(image)
+    height, width = image.size
+    if min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"{image.label}: has {height}×{width} pixel(s) (height×width), but at least "
+            f"{MIN_SIDE}×{MIN_SIDE} are needed; take it away or export it again."
+        )
+    unit, _ = to_unit(image.pixels, resolve_intensity(image, intensity))
+    if unit.ndim == 3:
+        if bool((unit[..., :1] == unit[..., 1:]).all()):
+            unit = np.ascontiguousarray(unit[..., 0])
+        elif in_channels == 1:
+            unit = to_luma_chroma(unit)[0]
+    tensor = torch.from_numpy(np.ascontiguousarray(unit))
+    return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1).contiguous()
+
+
+def fit_image(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
+    """Bring an image to a size; bilinear, with antialiasing where it shrinks.
+
+    Args:
+        image: ``(C, H, W)`` floating point.
+        size: height and width.
+        fit: see :class:`ClassificationPreprocessing`.
+
+    Returns:
+        ``(C, *size)``.
+
+    Example:
+        >>> fit_image(torch.ones(1, 10, 20), (8, 8), "pad")[0, :, 4].round(decimals=5).tolist()
+        [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    height, width = image.shape[-2:]
+    if fit == "resize":
+        return _resize(image, size)
+    if fit == "pad":
+        factor = min(size[0] / height, size[1] / width)
+        inner = max(1, round(height * factor)), max(1, round(width * factor))
+        top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+        return F.pad(_resize(image, inner), (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top))
+    factor = max(size[0] / height, size[1] / width) * CROP_MARGIN
+    outer = max(size[0], round(height * factor)), max(size[1], round(width * factor))
+    top, left = (outer[0] - size[0]) // 2, (outer[1] - size[1]) // 2
+    return _resize(image, outer)[:, top : top + size[0], left : left + size[1]]
+
+
+def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[-2:]) == size:
+        return image
+    resized = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return resized.clamp_(0, 1)
+
+
+def _from_array(pixels: NDArray[Any]) -> Image:
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
+        pixels = pixels[..., 0]
+    elif pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = pixels[..., :3]
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
+        raise InputError(
+            f"Expected a picture of shape (H, W) or (H, W, C) with 1 to 4 channels, but got {pixels.shape}."
+        )
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise InputError("The picture holds NaN or infinite values, but all must be finite; replace them.")
+    return Image(pixels)

@@ -1,0 +1,229 @@
+"""A classification data set as a CSV file that lists images and labels."""
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from scalefuse.data.classification import (
+    ClassificationCase,
+    ClassificationSet,
+    ProblemKind,
+    SetProblem,
+    TableColumns,
+)
+from scalefuse.data.read import IMAGE_SUFFIXES, image_stem, natural_key
+from scalefuse.data.segmentation import SPLIT_FOLDERS
+from scalefuse.errors import InputError
+
+USUAL: dict[str, tuple[str, ...]] = {
+    "path": ("path", "image", "image_id", "filename", "file", "name"),
+    "label": ("label", "labels", "class", "target"),
+    "split": ("split",),
+    "group": ("patient", "patient_id", "group", "subject"),
+    "weight": ("weight",),
+}
+"""Names of columns that are tried where none is chosen."""
+
+
+def read_class_table(
+    path: Path,
+    classes: tuple[str, ...] | None,
+    multi_label: bool | None,
+    columns: TableColumns,
+    images: Path | str | None = None,
+) -> ClassificationSet:
+    """Read a CSV file of images and labels; faults are noted under ``problems``.
+
+    Args:
+        path: separated by commas, semicolons or tabs, with a header.
+        classes: names of the classes; ``None`` for the labels found, in natural order.
+        multi_label: whether an image may carry several labels, separated by ``;`` or ``|``, or none;
+            ``None`` for: if any does.
+        columns: which columns mean what.
+        images: folder that paths start from; by default that of the file.
+
+    Raises:
+        InputError: no text, no rows, or a column is missing.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("a.png", "b.png"):
+        ...     (folder / name).touch()
+        >>> table = folder / "labels.csv"
+        >>> _ = table.write_text("image,finding\\na,cyst\\nb,cyst|mass\\n")
+        >>> found = read_class_table(table, None, None, TableColumns(label="finding"))
+        >>> found.classes, found.targets().tolist()
+        (('cyst', 'mass'), [[1, 0], [1, 1]])
+    """
+    header, rows = _read_rows(path)
+    used = {meaning: _column(path, header, meaning, columns) for meaning in USUAL}
+    root = path.parent if images is None else Path(images)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder of images; check the name.")
+    label_column = used["label"]
+    assert label_column is not None
+    texts = [_labels(row.get(label_column) or "") for _, row in rows]
+    several = any(len(labels) > 1 for labels in texts) if multi_label is None else multi_label
+    found = sorted({label for labels in texts for label in labels}, key=natural_key)
+    known = tuple(found) if classes is None else classes
+    if not known:
+        raise InputError(f"{path}: the column {label_column!r} is empty; fill in labels.")
+    reader = _Rows(path, used, known, several, _Finder(root))
+    for (line, row), labels in zip(rows, texts, strict=True):
+        reader.add(line, row, labels)
+    return ClassificationSet(path, known, several, tuple(reader.cases), tuple(reader.problems))
+
+
+class _Rows:
+    """Turns rows into cases and notes what is wrong with them."""
+
+    def __init__(
+        self,
+        path: Path,
+        columns: dict[str, str | None],
+        classes: tuple[str, ...],
+        multi_label: bool,
+        finder: "_Finder",
+    ) -> None:
+        self.cases: list[ClassificationCase] = []
+        self.problems: list[SetProblem] = []
+        self._path, self._columns, self._finder = path, columns, finder
+        self._classes = {name: index for index, name in enumerate(classes)}
+        self._multi_label = multi_label
+        self._lines: dict[Path, int] = {}
+
+    def add(self, line: int, row: dict[str, str], labels: Sequence[str]) -> None:
+        name, split = self._cell(row, "path"), self._split(line, row)
+        fault = self._label_fault(labels)
+        file = self._finder.find(name) if name else None
+        if isinstance(file, str):
+            fault = ("missing-file", file)
+        elif file is None:
+            fault = ("missing-file", f"the image {name!r} is not in {self._finder.root}")
+        elif file in self._lines:
+            fault = ("duplicate-row", f"the image {name!r} is listed before, in line {self._lines[file]}")
+        else:
+            self._lines[file] = line
+        weight = self._weight(row)
+        if fault is None and weight is None:
+            text = f"the weight of {name!r} is {self._cell(row, 'weight')!r}, not a number of 0 or more"
+            fault = ("bad-weight", text)
+        if fault is not None:
+            text = f"{self._path}: line {line}: {fault[1]}; mend or remove the line."
+            self.problems.append(SetProblem(fault[0], split, text, name or None))
+            return
+        assert isinstance(file, Path)
+        assert weight is not None
+        indices = tuple(sorted({self._classes[label] for label in labels}))
+        label: int | tuple[int, ...] = indices if self._multi_label else indices[0]
+        group = self._cell(row, "group") or None
+        self.cases.append(ClassificationCase(name, split, label, file, group, weight))
+
+    def _label_fault(self, labels: Sequence[str]) -> tuple[ProblemKind, str] | None:
+        if not self._multi_label and len(labels) != 1:
+            what = "no label" if not labels else f"{len(labels)} labels ({', '.join(labels)})"
+            return "missing-label", f"has {what}, but exactly one was expected"
+        unknown = [label for label in labels if label not in self._classes]
+        if unknown:
+            return "unknown-label", f"{unknown[0]!r} is not among the classes ({', '.join(self._classes)})"
+        return None
+
+    def _split(self, line: int, row: dict[str, str]) -> str:
+        if self._columns["split"] is None:
+            return "all"
+        text = self._cell(row, "split")
+        split = SPLIT_FOLDERS.get(text.lower())
+        if split is None:
+            raise InputError(
+                f"{self._path}: line {line}: the split is {text!r}, but train, val or test was expected; "
+                "mend it."
+            )
+        return split
+
+    def _weight(self, row: dict[str, str]) -> float | None:
+        if self._columns["weight"] is None:
+            return 1.0
+        try:
+            weight = float(self._cell(row, "weight"))
+        except ValueError:
+            return None
+        return weight if math.isfinite(weight) and weight >= 0 else None
+
+    def _cell(self, row: dict[str, str], meaning: str) -> str:
+        column = self._columns[meaning]
+        return "" if column is None else (row.get(column) or "").strip()
+
+
+class _Finder:
+    """Finds image files by what a table calls them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_stem: dict[str, list[Path]] | None = None
+
+    def find(self, name: str) -> Path | str | None:
+        """The file; a text where two could be meant; ``None`` where none is."""
+        direct = self.root / name
+        if direct.is_file():
+            return direct
+        if Path(name).name != name:
+            # A path with folders means that place, perhaps without its suffix.
+            beside = [direct.with_name(direct.name + suffix) for suffix in IMAGE_SUFFIXES]
+            return next((file for file in beside if file.is_file()), None)
+        if self._by_stem is None:
+            self._by_stem = {}
+            for file in sorted(self.root.rglob("*")):
+                if file.name.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith("."):
+                    self._by_stem.setdefault(image_stem(file), []).append(file)
+        files = self._by_stem.get(image_stem(name), [])
+        if image_stem(name) != name:
+            files = [file for file in files if file.name == name]
+        if len(files) > 1:
+            return f"both {files[0]} and {files[1]} could be meant by {name!r}"
+        return files[0] if files else None
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+        ) from error
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    header = [name.strip() for name in reader.fieldnames or []]
+    reader.fieldnames = header
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num} is not CSV ({error}); mend it.") from error
+    if not rows:
+        raise InputError(f"{path}: lists no images; a header and a line for each image were expected.")
+    return header, rows
+
+
+def _column(path: Path, header: Sequence[str], meaning: str, columns: TableColumns) -> str | None:
+    chosen: str | None = getattr(columns, meaning)
+    if chosen is not None and chosen not in header:
+        raise InputError(
+            f"{path}: has no column {chosen!r} for the {meaning}; the columns are "
+            f"{', '.join(header) or 'none'}."
+        )
+    if chosen is not None:
+        return chosen
+    found = next((name for name in USUAL[meaning] if name in header), None)
+    if found is None and meaning in ("path", "label"):
+        raise InputError(
+            f"{path}: has no column for the {meaning} ({', '.join(USUAL[meaning])}); the columns are "
+            f"{', '.join(header) or 'none'}; name the right one."
+        )
+    return found
+
+
+def _labels(text: str) -> list[str]:
+    return [label for part in re.split(r"[;|]", text) if (label := part.strip())]
