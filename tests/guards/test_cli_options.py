@@ -5,7 +5,7 @@ import typer
 from scalefuse.cli.main import app
 
 OPTIONS = {
-    "convert": "network checkpoint --output -o --name",
+    "convert": "network checkpoint --output -o --name --labels",
     "data check": "folder --page --range --groups-csv --group-column",
     "demo": "--output -o",
     "evaluate": "inputs --output -o --fused --masks --strategy -s --baselines --no-baselines --metrics "

@@ -13,6 +13,9 @@ def convert(
     checkpoint: Annotated[Path, typer.Argument(help="The file that the authors released.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder, or a file ending in .zip.")],
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Classifiers: names of the classes, comma-separated; else numbers.")
+    ] = None,
 ) -> None:
     """Turn the weights that a paper's authors released into a bundle, without running code in the file.
 
@@ -21,7 +24,7 @@ def convert(
     from scalefuse.cli.console import err, out
     from scalefuse.workflows.convert import convert as run
 
-    result = run(network, checkpoint, output, name=name)
+    result = run(network, checkpoint, output, name=name, labels=None if labels is None else labels.split(","))
     if result.dropped:
         err.print(
             f"left out, because they take no part in the output: {', '.join(result.dropped)}", markup=False

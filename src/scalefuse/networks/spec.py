@@ -43,6 +43,8 @@ class NetworkSpec:
             normalisation that follows removes them.
         convert_state_dict: ``(state dict) -> (our state dict, dropped keys)`` for the authors' checkpoints,
             or None where none were published.
+        read_architecture: ``(authors' state dict) -> constructor arguments``, where their checkpoints come in
+            several sizes.
         tiny: Constructor arguments of a small instance, for tests.
         example_shape: ``(C, H, W)`` that the parameter and MAC table is counted at.
     """
@@ -58,5 +60,6 @@ class NetworkSpec:
     parts: Mapping[str, tuple[str, ...]]
     biases_before_norm: tuple[str, ...] = ()
     convert_state_dict: Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], list[str]]] | None = None
+    read_architecture: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
     example_shape: tuple[int, int, int] = (3, 256, 256)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scalefuse.bundle import BundleInfo, TrainingData, read_checkpoint, save_bundle
 from scalefuse.catalog import NETWORKS
 from scalefuse.errors import BundleError, InputError
 from scalefuse.report.model_card import model_card
+
+if TYPE_CHECKING:
+    from scalefuse.networks.spec import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,14 @@ class Conversion:
     dropped: list[str]
 
 
-def convert(network: str, checkpoint: Path, output: Path, *, name: str | None = None) -> Conversion:
+def convert(
+    network: str,
+    checkpoint: Path,
+    output: Path,
+    *,
+    name: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> Conversion:
     """Read the authors' released weights and write them as a bundle.
 
     Args:
@@ -35,9 +47,10 @@ def convert(network: str, checkpoint: Path, output: Path, *, name: str | None = 
         checkpoint: The authors' file; it is read without running code in it.
         output: Bundle folder, or a file ending in ``.zip``.
         name: Name of the model.
+        labels: Names of a classifier's classes in the order of its outputs; numbers from 0 where None.
 
     Raises:
-        InputError: Unknown network, or one whose authors released no weights.
+        InputError: Unknown network, one whose authors released no weights, or labels that do not fit.
         BundleError: The file cannot be read, would run code, or holds other tensors.
     """
     spec = NETWORKS.get(network)
@@ -48,13 +61,16 @@ def convert(network: str, checkpoint: Path, output: Path, *, name: str | None = 
             f"No weights were released for {network}, so there is nothing to convert; networks with released "
             f"weights: {', '.join(convertible())}. Train it with `scalefuse train`."
         )
-    state, dropped = spec.convert_state_dict(read_checkpoint(checkpoint))
-    config = spec.config()
+    released = read_checkpoint(checkpoint)
+    state, dropped = spec.convert_state_dict(released)
+    arguments = spec.read_architecture(released) if spec.read_architecture else {}
+    config = spec.config.model_validate({"name": network, **arguments})
     info = BundleInfo(
         name=name or f"{network}-released",
         task=spec.task,
         network=config,  # type: ignore[arg-type]
-        preprocessing={"value_range": [0.0, 1.0]},
+        preprocessing=_preprocessing(spec),
+        labels=_labels(network, arguments.get("num_classes"), labels),
         strategy="softmax_nuclear_norm" if spec.task == "fusion" else None,
         training_data=TrainingData(
             description="as its authors describe it",
@@ -79,3 +95,30 @@ def convertible() -> list[str]:
         True
     """
     return [name for name, spec in NETWORKS.items() if spec.convert_state_dict is not None]
+
+
+def _preprocessing(spec: NetworkSpec) -> dict[str, Any]:
+    """What the released programs do to their images."""
+    if spec.task != "classification":
+        return {"value_range": [0.0, 1.0]}
+    from scalefuse.data.classification_input import ClassificationPreprocessing
+
+    side = spec.example_shape[-1]
+    return ClassificationPreprocessing(size=(side, side), fit="crop").model_dump(mode="json")
+
+
+def _labels(network: str, num_classes: int | None, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the classes; numbers where none are given."""
+    if num_classes is None:
+        if labels is not None:
+            raise InputError(f"{network} has no classes to name; leave --labels out.")
+        return ()
+    if labels is None:
+        return tuple(str(number) for number in range(num_classes))
+    names = tuple(label.strip() for label in labels)
+    if len(names) != num_classes or len(set(names)) != num_classes or "" in names:
+        raise InputError(
+            f"The checkpoint has {num_classes} classes, but the labels are {', '.join(map(repr, names))}; "
+            f"give {num_classes} different names, in the order of the outputs."
+        )
+    return names

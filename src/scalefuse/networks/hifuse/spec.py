@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from scalefuse.networks.hifuse.network import MIN_SIZE, NUM_STAGES, VARIANTS, HiFuse
-from scalefuse.networks.hifuse.upstream import convert_state_dict
+from scalefuse.networks.hifuse.upstream import convert_state_dict, read_architecture
 from scalefuse.networks.spec import NetworkSpec, Paper
 from scalefuse.schema import Schema
 
@@ -99,6 +99,7 @@ SPEC = NetworkSpec(
         *(f"fusion_blocks.{stage}.inverted_mlp.project_norm.bias" for stage in range(NUM_STAGES - 1)),
     ),
     convert_state_dict=convert_state_dict,
+    read_architecture=read_architecture,
     tiny={"num_classes": 3, "embed_dim": 32, "depths": (2, 2, 2, 2)},
     example_shape=(3, 224, 224),
 )

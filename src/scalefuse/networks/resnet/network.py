@@ -25,8 +25,8 @@ class ResNet18(nn.Module):
         in_channels: Channels of the image.
 
     Reference:
-        arXiv 1512.03385, table 1, 18 layers. The layers are MONAI's, so that the baseline is nobody's own; see
-        :func:`scalefuse.networks.resnet.spec.build`.
+        arXiv 1512.03385, table 1, 18 layers. The layers are MONAI's, so that the baseline is nobody's own;
+        see :func:`scalefuse.networks.resnet.spec.build`.
 
     Example:
         >>> import torch
