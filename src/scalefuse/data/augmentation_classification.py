@@ -1,10 +1,18 @@
 """Random changes to the training images of a classifier."""
 
+import math
 from typing import Annotated, Self
 
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from torch import Tensor
 
-from scalefuse.data.augmentation import Probability, Strength
+from scalefuse.data.augmentation import AugmentationConfig, Probability, Strength
+from scalefuse.data.augmentation_intensity import jitter_intensity
+from scalefuse.data.classification_input import CROP_MARGIN, Fit
 from scalefuse.schema import Schema
 
 
@@ -80,20 +88,135 @@ class ClassificationAugmentation(Schema):
         return cls.model_validate({**none, "num_values": 0, "erase": 0.0})
 
 
-class MixConfig(Schema):
-    """How images of a batch are mixed with one another, and their targets with them.
+def augment_image(
+    image: Tensor,
+    config: ClassificationAugmentation,
+    rng: np.random.Generator,
+    *,
+    size: tuple[int, int],
+    fit: Fit = "resize",
+) -> Tensor:
+    """Change an image at random and bring it to a size.
 
-    Attributes:
-        probability: of mixing a batch.
-        mixup: alpha of the beta distribution that mixup draws shares from; 0 turns it off.
-        cutmix: alpha of the beta distribution that cutmix draws areas from; 0 turns it off. Where both are
-            on, one of the two is drawn for each batch.
+    Part, flips, turns, affine change and change of size are one sampling of the image: it is not blurred
+    twice, and far faster than a chain of transforms. What lies outside of the image is its mirror image, or
+    0 where ``fit`` is ``pad``. With all changes off it is what prediction sees, but for the sampling, which
+    does not smooth: give images at most a little larger than ``size``. The outcome depends on the arguments
+    and the state of ``rng`` only.
+
+    Args:
+        image: ``(C, H, W)`` floating point, values in [0, 1].
+        config: what to do.
+        rng: where the random numbers come from.
+        size: height and width of the result.
+        fit: as for :class:`scalefuse.data.classification_input.ClassificationPreprocessing`. For ``crop`` a
+            part has the proportions of ``size`` and lies anywhere on the image, for the others those of the
+            whole.
+
+    Returns:
+        ``(C, *size)`` float32, values in [0, 1].
+
+    Reference: cropping as C. Szegedy et al., "Going deeper with convolutions", 2015, section 6; drawing a
+    number of changes of values as E. D. Cubuk et al., "RandAugment", 2020, section 3, with strengths fixed by
+    the configuration and without solarise, posterise and equalise, which make up findings or hide them;
+    erasing as Z. Zhong et al., "Random erasing data augmentation", 2020, filled with the image's mean.
 
     Example:
-        >>> MixConfig(mixup=0.2).cutmix
-        0.0
+        >>> image = torch.rand(1, 40, 50)
+        >>> augment_image(image, ClassificationAugmentation(), np.random.default_rng(0), size=(32, 32)).shape
+        torch.Size([1, 32, 32])
     """
+    theta = torch.from_numpy(_sampling(config, rng, (image.shape[-2], image.shape[-1]), size, fit))
+    grid = F.affine_grid(theta[None], [1, 1, *size], align_corners=False)
+    outside = "zeros" if fit == "pad" else "reflection"
+    moved = F.grid_sample(image[None], grid, mode="bilinear", padding_mode=outside, align_corners=False)[0]
+    moved = jitter_intensity(moved.clamp_(0, 1), _draw_values(config, rng, len(image)), rng)
+    return _erase(moved, config, rng) if rng.random() < config.erase else moved
 
-    probability: Probability = 1.0
-    mixup: Strength = 0.0
-    cutmix: Strength = 0.0
+
+def _sampling(
+    config: ClassificationAugmentation,
+    rng: np.random.Generator,
+    source: tuple[int, int],
+    size: tuple[int, int],
+    fit: Fit,
+) -> NDArray[np.float32]:
+    """``(2, 3)``: from places of the result to places of the image, both in [-1, 1] along each axis."""
+    drawn = rng.random(5)
+    part, centre = _part(config, rng, source, size, fit, random=drawn[0] < config.crop)
+    # Matrices act on (x, y).
+    matrix = np.diag([part[1] / size[1], part[0] / size[0]])
+    if drawn[1] < config.affine:
+        angle, shear = np.radians(rng.uniform(-1, 1, 2) * (config.rotation_degrees, config.shear_degrees))
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        matrix = turn @ np.array([[1.0, math.tan(shear)], [0.0, 1.0]]) @ matrix
+        centre = centre + rng.uniform(-1, 1, 2) * config.shift * (part[1], part[0])
+    flips = np.where(drawn[2:4] < (config.flip_horizontal, config.flip_vertical), -1.0, 1.0)
+    quarters = int(rng.integers(4)) if drawn[4] < config.quarter_turns else 0
+    if size[0] != size[1]:
+        quarters = 2 * (quarters // 2)
+    turn = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), quarters)
+    halves = np.array([source[1], source[0]]) / 2
+    linear = (matrix @ turn @ np.diag(flips * np.array([size[1], size[0]]) / 2)) / halves[:, None]
+    return np.concatenate([linear, (centre / halves)[:, None]], axis=1).astype(np.float32)
+
+
+def _part(
+    config: ClassificationAugmentation,
+    rng: np.random.Generator,
+    source: tuple[int, int],
+    size: tuple[int, int],
+    fit: Fit,
+    *,
+    random: bool,
+) -> tuple[tuple[float, float], NDArray[np.float64]]:
+    """Height and width of what is shown, in pixels of the image, and its middle (x, y) from the image's."""
+    factors = (size[0] / source[0], size[1] / source[1])
+    room: tuple[float, float] = source
+    if fit == "pad":
+        room = size[0] / min(factors), size[1] / min(factors)
+    if not random:
+        if fit == "crop":
+            room = tuple(length / (max(factors) * CROP_MARGIN) for length in size)  # type: ignore[assignment]
+        return room, np.zeros(2)
+    area, ratio = rng.uniform(*config.crop_scale), config.crop_ratio ** (rng.uniform(-1, 1) / 2)
+    height, width = math.sqrt(area) / ratio * room[0], math.sqrt(area) * ratio * room[1]
+    if fit == "crop":
+        # The proportions of the result at the same area, not those of the image.
+        change = math.sqrt(factors[0] / factors[1])
+        height, width = height * change, width / change
+    part = min(height, room[0]), min(width, room[1])
+    return part, rng.uniform(-0.5, 0.5, 2) * (room[1] - part[1], room[0] - part[0])
+
+
+def _draw_values(
+    config: ClassificationAugmentation, rng: np.random.Generator, channels: int
+) -> AugmentationConfig:
+    tone, colour = {"brightness", "contrast"}, {"saturation", "hue"} if channels == 3 else set()
+    changes = [tone, colour, {"gamma"}, {"blur_sigma"}, {"noise_std"}]
+    possible = [names for names in changes if any(getattr(config, name) > 0 for name in names)]
+    places = rng.permutation(len(possible))[: config.num_values]
+    drawn = {name for place in places for name in possible[place]}
+    strengths = {name: getattr(config, name) if name in drawn else 0.0 for name in _STRENGTHS}
+    strengths["gamma_strength"] = strengths.pop("gamma")
+    chances = {
+        "colour": float(bool(drawn & (tone | colour))),
+        "gamma": float("gamma" in drawn),
+        "blur": float("blur_sigma" in drawn),
+        "noise": float("noise_std" in drawn),
+    }
+    return _OFF.model_copy(update={**strengths, **chances})
+
+
+_OFF = AugmentationConfig.off()
+_STRENGTHS = ("brightness", "contrast", "saturation", "hue", "gamma", "blur_sigma", "noise_std")
+
+
+def _erase(image: Tensor, config: ClassificationAugmentation, rng: np.random.Generator) -> Tensor:
+    height, width = image.shape[-2:]
+    area, ratio = rng.uniform(*config.erase_scale) * height * width, 3 ** rng.uniform(-1, 1)
+    rows = min(height, max(1, round(math.sqrt(area * ratio))))
+    columns = min(width, max(1, round(math.sqrt(area / ratio))))
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    image[:, top : top + rows, left : left + columns] = image.mean(dim=(1, 2))[:, None, None]
+    return image
