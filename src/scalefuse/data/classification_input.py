@@ -154,18 +154,41 @@ def fit_image(image: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
         >>> fit_image(torch.ones(1, 10, 20), (8, 8), "pad")[0, :, 4].round(decimals=5).tolist()
         [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
     """
-    height, width = image.shape[-2:]
-    if fit == "resize":
-        return _resize(image, size)
+    scaled, (top, left) = fit_geometry((image.shape[-2], image.shape[-1]), size, fit)
+    resized = _resize(image, scaled)
     if fit == "pad":
-        factor = min(size[0] / height, size[1] / width)
-        inner = max(1, round(height * factor)), max(1, round(width * factor))
-        top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-        return F.pad(_resize(image, inner), (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top))
-    factor = max(size[0] / height, size[1] / width) * CROP_MARGIN
-    outer = max(size[0], round(height * factor)), max(size[1], round(width * factor))
-    top, left = (outer[0] - size[0]) // 2, (outer[1] - size[1]) // 2
-    return _resize(image, outer)[:, top : top + size[0], left : left + size[1]]
+        bottom, right = size[0] - scaled[0] + top, size[1] - scaled[1] + left
+        return F.pad(resized, (-left, right, -top, bottom))
+    return resized[:, top : top + size[0], left : left + size[1]]
+
+
+def fit_geometry(
+    picture: tuple[int, int], size: tuple[int, int], fit: Fit
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where the input of a classifier lies on a picture.
+
+    Args:
+        picture: height and width of the picture.
+        size: height and width of the input.
+        fit: see :class:`ClassificationPreprocessing`.
+
+    Returns:
+        Height and width to which the picture is resized, and (top, left) of the input on that; negative
+        where the input begins before it, in the filling of ``pad``.
+
+    Example:
+        >>> fit_geometry((10, 20), (8, 8), "pad"), fit_geometry((20, 20), (7, 7), "crop")
+        (((4, 8), (-2, 0)), ((8, 8), (0, 0)))
+    """
+    if fit == "resize":
+        return size, (0, 0)
+    if fit == "pad":
+        factor = min(size[0] / picture[0], size[1] / picture[1])
+        scaled = max(1, round(picture[0] * factor)), max(1, round(picture[1] * factor))
+        return scaled, (-((size[0] - scaled[0]) // 2), -((size[1] - scaled[1]) // 2))
+    factor = max(size[0] / picture[0], size[1] / picture[1]) * CROP_MARGIN
+    scaled = max(size[0], round(picture[0] * factor)), max(size[1], round(picture[1] * factor))
+    return scaled, ((scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2)
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
