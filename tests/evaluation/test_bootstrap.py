@@ -4,7 +4,7 @@ import scipy.stats
 
 from scalefuse.errors import InputError
 from scalefuse.evaluation import bootstrap
-from scalefuse.evaluation.bootstrap import bootstrap_interval, paired_bootstrap
+from scalefuse.evaluation.bootstrap import bootstrap_interval, paired_bootstrap, resample_counts
 
 
 @pytest.mark.parametrize("statistic", [np.mean, np.median])
@@ -64,3 +64,17 @@ def test_paired_is_the_interval_of_the_differences():
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_counts_are_resamples():
+    blocks = list(resample_counts(700_000, num_resamples=3, seed=1))
+    assert [block.shape for block in blocks] == [(1, 700_000)] * 3
+    assert [int(block.sum()) for block in blocks] == [700_000] * 3
+    values = np.random.default_rng(0).normal(size=40)
+    counts = np.concatenate(list(resample_counts(40, num_resamples=4000)))
+    assert counts.shape == (4000, 40)
+    means = counts @ values / 40
+    assert means.mean() == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(40 * 4000))
+    assert means.std() == pytest.approx(values.std() / np.sqrt(40), rel=0.05)
+    with pytest.raises(InputError, match="at least 1 resample"):
+        next(resample_counts(4, num_resamples=0))

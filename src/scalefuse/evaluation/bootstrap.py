@@ -1,5 +1,6 @@
 """Percentile bootstrap: how far could a mean over these cases have come out by chance?"""
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -114,6 +115,37 @@ def paired_bootstrap(
     low, high = bootstrap_interval(difference, confidence=confidence, num_resamples=num_resamples, seed=seed)
     kept = difference[~np.isnan(difference)]
     return (float(kept.mean()) if kept.size else float("nan")), low, high
+
+
+def resample_counts(
+    num_cases: int, *, num_resamples: int = 2000, seed: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """How often each case is drawn in each resample, a block of resamples at a time.
+
+    For statistics that are no reduction of one number per case, such as an area under a curve: weighting the
+    cases with these counts is the same as drawing them, and all resamples of a block are weighted at once.
+
+    Args:
+        num_cases: n, at least 1.
+        num_resamples: how many times n cases are drawn with replacement.
+        seed: of the random generator.
+
+    Yields:
+        ``(B, n)``; every row sums to n. The B of all blocks sum to ``num_resamples``.
+
+    Example:
+        >>> [block.sum(axis=1).tolist() for block in resample_counts(5, num_resamples=3)]
+        [[5, 5, 5]]
+    """
+    _check(0.95, num_resamples)
+    generator = np.random.default_rng(seed)
+    # A quarter: whoever weights the cases holds some arrays of this size.
+    rows = max(1, _VALUES_AT_ONCE // 4 // num_cases)
+    for first in range(0, num_resamples, rows):
+        block = min(rows, num_resamples - first)
+        drawn = generator.integers(0, num_cases, (block, num_cases))
+        drawn += np.arange(block)[:, None] * num_cases
+        yield np.bincount(drawn.ravel(), minlength=block * num_cases).reshape(block, num_cases)
 
 
 def _cases(values: ArrayLike) -> NDArray[np.float64]:
