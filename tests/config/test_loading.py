@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scalefuse.config import FusionRun, SegmentationRun, config_yaml, load_config, shipped_configs
+from scalefuse.config import (
+    ClassificationRun,
+    FusionRun,
+    SegmentationRun,
+    config_yaml,
+    load_config,
+    shipped_configs,
+)
 from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError
 
@@ -18,7 +25,7 @@ def data_folder(monkeypatch):
 @pytest.mark.parametrize("name", shipped_configs())
 def test_shipped_configs_are_whole_and_round_trip(name, tmp_path):
     config = load_config(name)
-    assert isinstance(config, FusionRun | SegmentationRun)
+    assert isinstance(config, FusionRun | SegmentationRun | ClassificationRun)
     (tmp_path / "printed.yaml").write_text(config_yaml(config))
     assert load_config(tmp_path / "printed.yaml") == config
     assert config.name.replace("-", "_") == name
@@ -33,6 +40,7 @@ def test_everything_is_printed():
 def test_defaults_without_a_file():
     assert load_config() == FusionRun()
     assert isinstance(load_config(None, ["task=segmentation"]), SegmentationRun)
+    assert load_config(None, ["task=classification"]) == ClassificationRun()
 
 
 @pytest.mark.parametrize(
@@ -95,6 +103,22 @@ def test_later_overrides_win():
 def test_wrong_overrides(override, said):
     with pytest.raises(ConfigError, match=said):
         load_config("dilran", [override])
+
+
+def test_a_networks_keys_are_its_own():
+    base = ["task=segmentation"]
+    assert load_config(None, [*base, "network.width=16"]).network.name == "msrf_net"
+    assert load_config(None, [*base, "network.name=unet", "network.width=42"]).network.width == 42
+    for overrides, said in [
+        (["network.name=unet", "network.growth=3"], "'growth' in network.unet; did you mean"),
+        (["network.name=unet", "network.wdth=3"], "'wdth' in network.unet; did you mean 'width'"),
+        (["network.grwth=3"], "'grwth' in network.msrf_net; did you mean 'growth'"),
+        (["network.name=vnet"], "network: .*'vnet'.*'msrf_net', 'unet'"),
+        (["network.name=unet", "data.size=40"], "unet needs multiples of 16"),
+        (["network.name=msrf_net", "data.size=36"], "msrf_net needs multiples of 8"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            load_config(None, [*base, *overrides])
 
 
 def test_all_problems_are_named_at_once():

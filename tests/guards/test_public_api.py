@@ -31,6 +31,7 @@ PUBLIC = {
         "visual_information_fidelity",
     ],
     "scalefuse.config": [
+        "ClassificationRun",
         "FusionRun",
         "RunConfig",
         "SegmentationRun",

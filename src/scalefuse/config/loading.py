@@ -11,16 +11,19 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel, Discriminator, TypeAdapter, ValidationError
 
+from scalefuse.config.classification import ClassificationRun
 from scalefuse.config.fusion import FusionRun
 from scalefuse.config.segmentation import SegmentationRun
 from scalefuse.errors import ConfigError
 
-RunConfig = Annotated[FusionRun | SegmentationRun, Discriminator("task")]
+AnyRun = FusionRun | SegmentationRun | ClassificationRun
+RunConfig = Annotated[AnyRun, Discriminator("task")]
 """The configuration of any training run, told apart by its ``task``."""
 
-_RUNS: dict[str, type[FusionRun] | type[SegmentationRun]] = {
+_RUNS: dict[str, type[FusionRun] | type[SegmentationRun] | type[ClassificationRun]] = {
     "fusion": FusionRun,
     "segmentation": SegmentationRun,
+    "classification": ClassificationRun,
 }
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -35,9 +38,7 @@ def shipped_configs() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
-def load_config(
-    source: str | Path | None = None, overrides: Sequence[str] = ()
-) -> FusionRun | SegmentationRun:
+def load_config(source: str | Path | None = None, overrides: Sequence[str] = ()) -> AnyRun:
     """Read and validate a run configuration.
 
     Args:
@@ -161,21 +162,20 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 def _keys(model: Any, location: Sequence[Any]) -> list[str]:
     """Names of the fields at a place inside a model."""
-    for part in location:
-        if isinstance(part, int):
-            continue
+    parts = [part for part in location if not isinstance(part, int)]
+    for part, tag in zip(parts, [*parts[1:], None], strict=False):
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             continue  # the tag of a union
-        model = _model_in(fields[part].annotation)
+        models = _models_in(fields[part].annotation)
+        tagged = [
+            one for one in models if "name" in one.model_fields and one.model_fields["name"].default == tag
+        ]
+        model = next(iter(tagged or models), None)
     return list(getattr(model, "model_fields", {}))
 
 
-def _model_in(annotation: Any) -> Any:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
