@@ -15,14 +15,19 @@ from scalefuse.networks.msrf_net.spec import MSRFNetConfig
 from scalefuse.networks.resnet.spec import SPEC as RESNET18_SPEC
 from scalefuse.networks.resnet.spec import ResNet18Config
 from scalefuse.networks.spec import NetworkSpec
+from scalefuse.networks.unet.spec import SPEC as UNET_SPEC
+from scalefuse.networks.unet.spec import UNetConfig
 
 NETWORKS: dict[str, NetworkSpec] = {
     "dilran": DILRAN_SPEC,
     "msrf_net": MSRF_NET_SPEC,
     "hifuse": HIFUSE_SPEC,
     "resnet18": RESNET18_SPEC,
+    "unet": UNET_SPEC,
 }
 """Name to what ScaleFuse knows about the network."""
 
-NetworkConfig = Annotated[DILRANConfig | MSRFNetConfig | HiFuseConfig | ResNet18Config, Field(discriminator="name")]
+NetworkConfig = Annotated[
+    DILRANConfig | MSRFNetConfig | HiFuseConfig | ResNet18Config | UNetConfig, Field(discriminator="name")
+]
 """A config of any catalogued network, told apart by its ``name``."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from scalefuse.catalog import NETWORKS
 from scalefuse.config.base import DataPath, RunBase, RunName
 from scalefuse.data.augmentation import AugmentationConfig
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+from scalefuse.networks.unet.spec import UNetConfig
 from scalefuse.schema import Schema
+
+SegmentationNetwork = Annotated[MSRFNetConfig | UNetConfig, Field(discriminator="name")]
+"""A network that segments, told apart by its ``name``."""
 
 
 class SegmentationData(Schema):
@@ -54,16 +59,24 @@ class SegmentationRun(RunBase):
 
     Attributes:
         task: Always ``segmentation``.
-        network: The network and its arguments.
+        network: The network and its arguments; MSRF-Net where it has no name.
         data: Images with masks.
         augmentation: Random changes of image and mask together; None for none.
     """
 
     name: RunName = "msrf_net"
     task: Literal["segmentation"] = "segmentation"
-    network: MSRFNetConfig = MSRFNetConfig()
+    network: SegmentationNetwork = MSRFNetConfig()
     data: SegmentationData = SegmentationData()
     augmentation: AugmentationConfig | None = AugmentationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_network(cls, values: Any) -> Any:
+        network = values.get("network") if isinstance(values, dict) else None
+        if isinstance(network, dict) and "name" not in network:
+            return {**values, "network": {"name": "msrf_net", **network}}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -80,6 +93,9 @@ class SegmentationRun(RunBase):
         if self.data.folds is not None and self.data.fold > self.data.folds:
             raise ValueError(f"data.fold is {self.data.fold}, but there are {self.data.folds} folds")
         sides = (self.data.size, self.data.size) if isinstance(self.data.size, int) else self.data.size
-        if any(side % 8 for side in sides):
-            raise ValueError(f"data.size is {sides[0]}×{sides[1]}; MSRF-Net needs multiples of 8")
+        multiple = NETWORKS[self.network.name].size_multiple
+        if any(side % multiple for side in sides):
+            raise ValueError(
+                f"data.size is {sides[0]}×{sides[1]}; {self.network.name} needs multiples of {multiple}"
+            )
         return self

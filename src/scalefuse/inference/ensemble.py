@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def segmenter_arguments(
                 )
     first = bundles[0]
     arguments = settings[0]
+    arguments["size_multiple"] = math.lcm(*(one["size_multiple"] for one in settings))
     arguments["postprocessing"] = PostProcessing()
     if postprocess and first.info.postprocessing is not None:
         arguments["postprocessing"] = _parse(PostProcessing, first.info.postprocessing, first)

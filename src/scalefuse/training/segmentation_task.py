@@ -1,4 +1,4 @@
-"""The segmentation training step, with the paper's loss."""
+"""The segmentation training step, with MSRF-Net's loss."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from scalefuse.catalog import NETWORKS
 from scalefuse.config.segmentation import SegmentationRun
 from scalefuse.losses.segmentation import SegmentationLoss
 from scalefuse.training.optimisation import make_optimizer
 
 
 class SegmentationTask(pl.LightningModule):
-    """MSRF-Net's training.
+    """Training with MSRF-Net's loss, or with its mask terms for a network that has no others.
 
     Validation measures the mean over images of Dice at threshold 0.5 (over classes but background, too).
 
     Args:
-        network: A network that returns MSRF-Net's named logits.
+        network: A network that returns MSRF-Net's named logits, or the mask's logits alone.
         config: The run.
         num_steps: Optimiser steps of the whole run, for the schedule.
 
@@ -35,6 +36,7 @@ class SegmentationTask(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run = config
         self.num_steps = num_steps
+        self.size_multiple = NETWORKS[config.network.name].size_multiple
         classes = config.data.classes
         if classes is not None and classes.multi_label:
             self.kind = "multilabel"
@@ -47,7 +49,7 @@ class SegmentationTask(pl.LightningModule):
         output = self.network(image)
         mask = batch["mask"][:, None].float() if self.kind == "binary" else batch["mask"]
         parts: dict[str, Tensor] = self.loss(output, mask)
-        return parts, output.mask
+        return parts, output if isinstance(output, Tensor) else output.mask
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One optimiser step."""
@@ -57,7 +59,7 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Loss and per-image Dice."""
-        batch = _padded(batch)
+        batch = _padded(batch, self.size_multiple)
         parts, logits = self._parts(batch)
         scores = dice_per_image(logits.float(), batch["mask"], self.kind)
         self._log("val", {**parts, "dice": scores.mean()}, len(scores))
@@ -71,10 +73,10 @@ class SegmentationTask(pl.LightningModule):
         return make_optimizer(self.network.parameters(), self.run.optimizer, self.num_steps)
 
 
-def _padded(batch: dict[str, Any]) -> dict[str, Any]:
-    """Pad images of any size to the multiple of 8 that the network needs; the masks get background."""
+def _padded(batch: dict[str, Any], multiple: int) -> dict[str, Any]:
+    """Pad images of any size to the multiple that the network needs; the masks get background."""
     height, width = batch["image"].shape[-2:]
-    pad = (0, -width % 8, 0, -height % 8)
+    pad = (0, -width % multiple, 0, -height % multiple)
     if not any(pad):
         return batch
     image = nn.functional.pad(batch["image"], pad, mode="replicate")

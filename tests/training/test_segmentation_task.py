@@ -1,0 +1,54 @@
+"""One training step and one validation step, for networks with and without deep supervision."""
+
+import pytest
+import torch
+
+from scalefuse.config import SegmentationRun
+from scalefuse.losses.segmentation import SegmentationLoss
+from scalefuse.networks.msrf_net import MSRFNet
+from scalefuse.networks.unet import UNet
+from scalefuse.training.segmentation_task import SegmentationTask
+
+NETWORKS = {
+    "msrf_net": lambda: MSRFNet(width=8, growth=4),
+    "unet": lambda: UNet(width=4),
+}
+ARGUMENTS = {"msrf_net": {"width": 8, "growth": 4}, "unet": {"width": 4}}
+
+
+@pytest.fixture(params=NETWORKS)
+def task(request):
+    torch.manual_seed(0)
+    run = SegmentationRun(network={"name": request.param, **ARGUMENTS[request.param]})
+    made = SegmentationTask(NETWORKS[request.param](), run, num_steps=4)
+    made.logged = {}
+    made.log_dict = lambda values, **options: made.logged.update(values)
+    return made
+
+
+def batch(height, width):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 3, height, width, generator=generator)
+    return {"image": image, "mask": (image.mean(1) > 0.5).long()}
+
+
+def test_a_step_has_the_loss_of_what_the_network_gives(task):
+    values = batch(32, 48)
+    loss = task.training_step(values, 0)
+    loss.backward()
+    with torch.no_grad():
+        parts = SegmentationLoss()(task.network(values["image"]), values["mask"][:, None].float())
+    assert {name.removeprefix("train/") for name in task.logged} == set(parts)
+    assert ("train/edge_cross_entropy" in task.logged) == (task.run.network.name == "msrf_net")
+    if task.run.network.name == "unet":  # no dropout
+        assert loss.item() == pytest.approx(parts["loss"].item(), rel=1e-5)
+        weighted = 2 * (parts["mask_cross_entropy"] + parts["mask_dice"])
+        assert loss.item() == pytest.approx(weighted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(33, 50), (40, 24)])
+def test_validation_takes_any_size(task, size):
+    task.eval()
+    with torch.no_grad():
+        task.validation_step(batch(*size), 0)
+    assert 0 <= task.logged["val/dice"] <= 1
