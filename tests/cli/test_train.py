@@ -110,6 +110,23 @@ def test_the_bundle_holds_the_best_average(undisturbed):
     assert checkpoint["epoch"] == int(np.argmin(losses))
 
 
+def test_what_is_measured_are_the_rounded_weights(config_file, undisturbed, tmp_path):
+    from scalefuse.training.fusion_data import read_pairs
+    from scalefuse.workflows.train import _measure
+
+    config = load_config(config_file, [f"output={tmp_path / 'half'}", "half=true", "training.epochs=1"])
+    result = train(config)
+    stored = load_bundle(result.bundle)
+    assert all(
+        tensor.dtype == torch.float16 for tensor in stored.state.values() if tensor.is_floating_point()
+    )
+    cases, _ = read_pairs(config.data.val)
+    assert result.metrics == _measure(stored.build_network(), config.strategy, cases)
+    whole = train(load_config(config_file, [f"output={tmp_path / 'whole'}", "training.epochs=1"]))
+    assert whole.metrics != result.metrics
+    assert whole.metrics == pytest.approx(result.metrics, rel=0.02)
+
+
 def test_the_same_seed_gives_the_same_and_another_does_not(config_file, undisturbed, tmp_path):
     again = train(load_config(config_file, [f"output={tmp_path / 'again'}"]))
     other = train(load_config(config_file, [f"output={tmp_path / 'other'}", "training.seed=4"]))

@@ -56,6 +56,37 @@ def test_classes_are_cleaned_one_by_one():
     assert cleaned.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 2, 2], [0, 0, 0, 2, 2]]
 
 
+def test_each_class_has_its_own_settings():
+    classes = np.array([[1, 1, 1, 0, 2], [1, 0, 1, 0, 0], [1, 1, 1, 2, 2], [0, 0, 0, 2, 2]], np.uint8)
+    own = PostProcessing(classes=(PostProcessing(fill_holes=1), PostProcessing(smallest_object=2)))
+    assert own.clean_classes(classes).tolist() == [
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 2, 2],
+        [0, 0, 0, 2, 2],
+    ]
+    other = PostProcessing(classes=own.classes[::-1])
+    assert other.clean_classes(classes).tolist() == classes.tolist()
+    with pytest.raises(InputError, match="settings for 2 classes"):
+        own.clean_classes(classes + classes)
+
+
+def test_each_label_has_its_own_threshold_and_size():
+    maps = np.array([[[0.5, 0.4, 0.0]], [[0.5, 0.4, 0.4]]])
+    own = PostProcessing(
+        classes=(PostProcessing(threshold=0.45), PostProcessing(threshold=0.3, smallest_object=3))
+    )
+    assert own.decide(maps, multi_label=True).tolist() == [[[True, False, False]], [[True, True, True]]]
+    smaller = maps * [[[1]], [[0.8]]]
+    assert own.decide(smaller, multi_label=True).tolist() == [[[True, False, False]], [[True, True, True]]]
+    assert not own.decide(maps[:, :, :2], multi_label=True)[1].any()
+
+
+def test_settings_round_trip_as_json():
+    own = PostProcessing(classes=(PostProcessing(threshold=0.3), PostProcessing(fill_holes=7)))
+    assert PostProcessing.model_validate_json(own.model_dump_json()) == own
+
+
 def test_decisions():
     maps = np.array([[[0.5, 0.4]], [[0.3, 0.6]]])
     assert PostProcessing().decide(maps[:1]).tolist() == [[True, False]]

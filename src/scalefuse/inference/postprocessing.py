@@ -1,5 +1,7 @@
 """From probabilities to a clean mask: threshold, small objects, small holes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ class PostProcessing(Schema):
             none: the most probable one wins.
         smallest_object: objects of fewer pixels are removed.
         fill_holes: holes of at most so many pixels are filled.
+        classes: settings of each label, or of each class but the background, in their order; they then count
+            instead of the three above.
 
     Example:
         >>> PostProcessing(smallest_object=2).apply(np.array([[0.9, 0.8, 0.1, 0.7]]))
@@ -31,6 +35,27 @@ class PostProcessing(Schema):
     threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
     smallest_object: int = Field(default=0, ge=0)
     fill_holes: int = Field(default=0, ge=0)
+    classes: tuple[PostProcessing, ...] = ()
+
+    def of_class(self, index: int) -> PostProcessing:
+        """The settings of one label, or of one class; ``index`` 0 is the first label or first foreground.
+
+        Raises:
+            InputError: there are settings per class, but none for this one.
+
+        Example:
+            >>> both = PostProcessing(fill_holes=3), PostProcessing(smallest_object=9)
+            >>> PostProcessing(classes=both).of_class(1).smallest_object
+            9
+        """
+        if not self.classes:
+            return self
+        if index >= len(self.classes):
+            raise InputError(
+                f"The post-processing has settings for {len(self.classes)} classes, but the mask has more; "
+                "fit it on this model's classes, or leave it out."
+            )
+        return self.classes[index]
 
     def apply(self, probability: NDArray[Any]) -> NDArray[np.bool_]:
         """Threshold and clean one probability map.
@@ -64,21 +89,25 @@ class PostProcessing(Schema):
         Args:
             classes: class indices ``(H, W)``, 0 for the background.
         """
-        if self.fill_holes == 0 and self.smallest_object <= 1:
-            return classes
         result = classes.copy()
         for index in range(1, int(classes.max(initial=0)) + 1):
-            mask = result == index
-            cleaned = self.clean(mask)
-            result[mask & ~cleaned] = 0
-            result[cleaned & (result == 0)] = index
+            self.of_class(index - 1).clean_one_class(result, index)
         return result
+
+    def clean_one_class(self, classes: NDArray[Any], index: int) -> None:
+        """Clean one class of a map of class indices ``(H, W)``, in place; see :meth:`clean_classes`."""
+        if self.fill_holes == 0 and self.smallest_object <= 1:
+            return
+        mask = classes == index
+        cleaned = self.clean(mask)
+        classes[mask & ~cleaned] = 0
+        classes[cleaned & (classes == 0)] = index
 
     def threshold_or_best(self, probability: NDArray[Any], *, multi_label: bool = False) -> NDArray[Any]:
         """The mask before cleaning; arguments and result as :meth:`decide`."""
         mask: NDArray[Any]
         if multi_label:
-            mask = probability >= self.threshold
+            mask = np.stack([one >= self.of_class(index).threshold for index, one in enumerate(probability)])
         elif len(probability) == 1:
             mask = probability[0] >= self.threshold
         else:
@@ -88,8 +117,8 @@ class PostProcessing(Schema):
     def clean_any(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Clean what :meth:`threshold_or_best` gives."""
         if mask.ndim == 3:
-            for label in mask:
-                label[...] = self.clean(label)
+            for index, label in enumerate(mask):
+                label[...] = self.of_class(index).clean(label)
             return mask
         return self.clean(mask) if mask.dtype == np.bool_ else self.clean_classes(mask)
 

@@ -258,6 +258,13 @@ class Segmenter:
             )
         if not 0 <= self.overlap < 1:
             raise InputError(f"Expected an overlap from 0 to below 1, but got {self.overlap}.")
+        settings = len(self.postprocessing.classes)
+        expected = len(self.labels) - (not self.multi_label)
+        if settings not in (0, expected):
+            raise InputError(
+                f"Expected post-processing for {expected} classes, but got it for {settings}; fit it anew or "
+                "leave it out."
+            )
         if self.resize is not None and min(self.resize) < 1:
             raise InputError(f"Expected a size to resize to of at least 1 pixel, but got {self.resize}.")
 

@@ -266,6 +266,24 @@ def load_initial(network: nn.Module, source: str | None) -> None:
     network.load_state_dict(state)
 
 
+def round_to_half(network: nn.Module) -> None:
+    """Round weights to what a half-precision bundle stores, so that these are what is fitted and measured.
+
+    Example:
+        >>> layer = nn.Linear(1, 1)
+        >>> _ = nn.init.constant_(layer.weight, 0.1)
+        >>> round_to_half(layer)
+        >>> round(layer.weight.item(), 9), layer.weight.dtype
+        (0.099975586, torch.float32)
+    """
+    network.load_state_dict(
+        {
+            name: tensor.half().float() if tensor.is_floating_point() else tensor
+            for name, tensor in network.state_dict().items()
+        }
+    )
+
+
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:
     """Put the weights of a checkpoint (their moving average, where one was kept) into a module."""
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)

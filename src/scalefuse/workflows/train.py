@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalefuse.config import FusionRun, SegmentationRun, config_yaml, load_config
-from scalefuse.data.atomic import atomic_write, check_writable_folder
+from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -129,21 +129,22 @@ def cross_validate(
 
     if folds < 2:
         raise ConfigError(f"Cross-validation needs 2 or more folds, but got {folds}.")
-    parent = check_writable_folder(config.run_folder)
     results = []
-    for number in range(1, folds + 1):
-        folder = parent / f"fold{number}"
-        if say is not None:
-            say(f"fold {number} of {folds}")
-        data = config.data.model_copy(update={"folds": folds, "fold": number})
-        fold = config.model_copy(
-            update={"output": folder, "data": data, "name": f"{config.name}-fold{number}"}
-        )
-        # A fold that was stopped goes on from its last epoch; a finished one is only measured again.
-        started = (folder / "checkpoints" / "last.ckpt").is_file()
-        results.append(train(fold, resume=started, report=report, say=say))
-    rows = [{"fold": number, **result.metrics} for number, result in enumerate(results, start=1)]
-    write_csv(parent / "folds.csv", rows)
+    # A first fold that cannot start leaves no empty folder behind.
+    with results_folder(config.run_folder) as parent:
+        for number in range(1, folds + 1):
+            folder = parent / f"fold{number}"
+            if say is not None:
+                say(f"fold {number} of {folds}")
+            data = config.data.model_copy(update={"folds": folds, "fold": number})
+            fold = config.model_copy(
+                update={"output": folder, "data": data, "name": f"{config.name}-fold{number}"}
+            )
+            # A fold that was stopped goes on from its last epoch; a finished one is only measured again.
+            started = (folder / "checkpoints" / "last.ckpt").is_file()
+            results.append(train(fold, resume=started, report=report, say=say))
+        rows = [{"fold": number, **result.metrics} for number, result in enumerate(results, start=1)]
+        write_csv(parent / "folds.csv", rows)
     return results
 
 
@@ -182,7 +183,7 @@ def _train_fusion(
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best, load_initial
+    from scalefuse.training.fit import fit, load_best, load_initial, round_to_half
     from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
     from scalefuse.training.fusion_task import FusionTask
 
@@ -224,6 +225,8 @@ def _train_fusion(
     )
     load_best(task, best)
     network.eval()
+    if config.half:
+        round_to_half(network)
     metrics = _measure(network, config.strategy, val_cases)
     info = BundleInfo(
         name=config.name,

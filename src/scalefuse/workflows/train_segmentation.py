@@ -89,7 +89,7 @@ def train_segmentation(
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.data.segmentation_dataset import SegmentationDataset
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best, load_initial
+    from scalefuse.training.fit import fit, load_best, load_initial, round_to_half
     from scalefuse.training.segmentation_task import SegmentationTask
 
     data, training = config.data, config.training
@@ -170,13 +170,7 @@ def train_segmentation(
         config=config.model_dump(mode="json"),
     )
     if config.half:
-        # What is fitted and measured are the weights that are stored.
-        network.load_state_dict(
-            {
-                name: tensor.half().float() if tensor.is_floating_point() else tensor
-                for name, tensor in network.state_dict().items()
-            }
-        )
+        round_to_half(network)
     say("fitting the post-processing on the validation images")
     info, metrics = _fit_on_validation(info, network, val_cases, data)
     card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
@@ -188,10 +182,16 @@ def _fit_on_validation(
     info: BundleInfo, network: Any, cases: Sequence[SegmentationCase], data: SegmentationData
 ) -> tuple[BundleInfo, dict[str, float]]:
     """Choose threshold and cleaning on whole validation images, as the predictor sees them."""
+    from scalefuse.catalog import NETWORKS
     from scalefuse.data.masks import read_case_mask
     from scalefuse.data.read import read_image
-    from scalefuse.evaluation.fit_postprocessing import fit_postprocessing
+    from scalefuse.evaluation.fit_postprocessing import (
+        fit_class_postprocessing,
+        fit_label_postprocessing,
+        fit_postprocessing,
+    )
     from scalefuse.evaluation.segmentation import evaluate_segmentation
+    from scalefuse.inference.postprocessing import PostProcessing
     from scalefuse.inference.segmenter import Segmenter
 
     segmenter = Segmenter(
@@ -199,7 +199,7 @@ def _fit_on_validation(
         labels=info.labels,
         multi_label=info.preprocessing["multi_label"],
         in_channels=info.network.in_channels,  # type: ignore[union-attr]
-        size_multiple=8,
+        size_multiple=NETWORKS[info.network.name].size_multiple,
         resize=None if info.preprocessing["resize"] is None else tuple(info.preprocessing["resize"]),
         intensity=info.preprocessing["intensity"],
     )
@@ -210,11 +210,14 @@ def _fit_on_validation(
         assert probability is not None
         found.append((probability // 257).astype(np.uint8))
         wanted.append(read_case_mask(case, data.classes))
-    update: dict[str, Any] = {}
-    if segmenter.num_outputs == 1 and not segmenter.multi_label:
+    if segmenter.multi_label:
+        fitted = fit_label_postprocessing(found, wanted)
+    elif segmenter.num_outputs == 1:
         fitted = fit_postprocessing((one[0].astype(np.float32) / 255 for one in found), wanted)
-        segmenter.postprocessing = fitted.postprocessing
-        update["postprocessing"] = fitted.postprocessing.model_dump(mode="json")
+    else:
+        classes = (PostProcessing().threshold_or_best(one) for one in found)
+        fitted = fit_class_postprocessing(classes, wanted, len(info.labels))
+    segmenter.postprocessing = fitted.postprocessing
     measured = evaluate_segmentation(
         ((case.name, one, mask) for case, one, mask in zip(cases, found, wanted, strict=True)),
         labels=info.labels,
@@ -222,7 +225,8 @@ def _fit_on_validation(
         postprocessing=segmenter.postprocessing,
     )
     means = {f"val/{name}": float(measured.values(name).mean()) for name in ("dice", "iou", "hd95")}
-    return info.model_copy(update={**update, "metrics": means}), means
+    update = {"postprocessing": fitted.postprocessing.model_dump(mode="json"), "metrics": means}
+    return info.model_copy(update=update), means
 
 
 def _check(

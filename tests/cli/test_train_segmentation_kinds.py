@@ -1,0 +1,105 @@
+"""Training by the one command, whatever the network and whatever a mask means."""
+
+import numpy as np
+import pytest
+
+from scalefuse.bundle import load_bundle
+from scalefuse.config import load_config
+from scalefuse.data.write import write_pixels
+from scalefuse.errors import InputError
+from scalefuse.inference.segmenter import Segmenter
+from scalefuse.workflows.train import cross_validate, train
+
+SHORT = [
+    "data.size=32",
+    "data.check=false",
+    "training.epochs=1",
+    "training.batch_size=2",
+    "training.precision=fp32",
+]
+SMALL = {
+    "msrf_net": ["network={name: msrf_net, width: 8, growth: 4}"],
+    "unet": ["network={name: unet, width: 4}"],
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Discs in rings: images, class indices, and one folder of masks per label."""
+    folder = tmp_path_factory.mktemp("rings")
+    rows, columns = np.mgrid[:40, :36]
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("classes", "labels/masks/disc", "labels/masks/whole"):
+            (folder / kind.replace("labels", f"labels/{split}")).mkdir(parents=True, exist_ok=True)
+        for name in (f"classes/{split}/images", f"classes/{split}/masks", f"labels/{split}/images"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            generator = np.random.default_rng((number, count))
+            centre = generator.uniform(14, 22, 2)
+            distance = np.hypot(rows - centre[0], columns - centre[1])
+            classes = (distance < 12).astype(np.uint8) + (distance < 6)
+            image = generator.normal(40, 10, (40, 36, 3)) + 80 * classes[..., None]
+            for task in ("classes", "labels"):
+                path = folder / task / split / "images" / f"{number}.png"
+                write_pixels(path, image.clip(0, 255).astype(np.uint8))
+            write_pixels(folder / f"classes/{split}/masks/{number}.png", classes)
+            for label, mask in (("disc", classes == 2), ("whole", classes > 0)):
+                write_pixels(folder / f"labels/{split}/masks/{label}/{number}.png", mask * np.uint8(255))
+    return folder
+
+
+@pytest.mark.parametrize("network", SMALL)
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("classes", ["data.classes={names: [ground, ring, disc]}", "network.num_classes=3"]),
+        ("labels", ["data.classes={names: [disc, whole], multi_label: true}", "network.num_classes=2"]),
+    ],
+)
+def test_classes_and_labels_are_trained_fitted_and_predicted(home, tmp_path, network, kind, settings):
+    config = load_config(
+        "msrf_net",
+        [f"data.folder={home / kind}", f"output={tmp_path / 'run'}", *SMALL[network], *settings, *SHORT],
+    )
+    result = train(config)
+    bundle = load_bundle(result.bundle)
+    assert bundle.info.network.name == network
+    assert len(bundle.info.postprocessing["classes"]) == 2
+    assert 0 <= result.metrics["val/dice"] <= 1
+    segmenter = Segmenter.from_bundle(bundle)
+    assert len(segmenter.postprocessing.classes) == 2
+    found = segmenter.segment(np.zeros((37, 45, 3), np.uint8))
+    assert found.mask.shape == ((37, 45) if kind == "classes" else (2, 37, 45))
+
+
+def test_networks_of_two_kinds_make_an_ensemble(home, tmp_path):
+    bundles = []
+    for name, arguments in SMALL.items():
+        settings = ["data.classes={names: [ground, ring, disc]}", "network.num_classes=3"]
+        config = load_config(
+            "msrf_net",
+            [f"data.folder={home / 'classes'}", f"output={tmp_path / name}", *arguments, *settings, *SHORT],
+        )
+        bundles.append(load_bundle(train(config).bundle))
+    segmenter = Segmenter.from_bundle(bundles, postprocess=False)
+    assert segmenter.size_multiple == 16
+    picture = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
+    alone = [Segmenter.from_bundle(one, size_multiple=16).probabilities(picture) for one in bundles]
+    np.testing.assert_allclose(segmenter.probabilities(picture), np.mean(alone, axis=0), atol=1e-6)
+
+
+def test_post_processing_of_another_number_of_classes_is_refused(home, tmp_path):
+    from scalefuse.inference.postprocessing import PostProcessing
+
+    wrong = PostProcessing(classes=(PostProcessing(),) * 3)
+    with pytest.raises(InputError, match="for 2 classes, but got it for 3"):
+        Segmenter(lambda image: image, labels=("a", "b", "c"), postprocessing=wrong)
+
+
+def test_folds_that_cannot_start_leave_nothing(home, tmp_path):
+    config = load_config(
+        "msrf_net", [f"data.folder={home / 'classes'}", f"output={tmp_path / 'new' / 'cv'}", *SHORT]
+    )
+    with pytest.raises(InputError):
+        cross_validate(config, 99)
+    assert list(tmp_path.iterdir()) == []
