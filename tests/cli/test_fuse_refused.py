@@ -109,6 +109,36 @@ def test_unwritable_suffix_is_no_folder_name(refused, folders, model, tmp_path):
     assert not (tmp_path / "x.jpg").exists()
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.NII.gz", "x.jpg"])
+def test_two_folders_do_not_become_one_picture(refused, folders, model, tmp_path, name):
+    line = refused("fuse", *folders, "-m", model, "-o", tmp_path / name)
+    assert f"{name}: is a picture's name" in line
+    assert not (tmp_path / name).exists()
+
+
+def test_a_folder_with_a_pictures_name_is_a_folder(cli, folders, model, tmp_path):
+    (tmp_path / "x.png").mkdir()
+    assert cli("fuse", *folders, "-m", model, "-o", tmp_path / "x.png").code == 0
+    assert len(list((tmp_path / "x.png").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "end"), [("x.tif", "png", ".png"), ("x.png", "nifti", ".nii.gz or .nii")]
+)
+def test_a_file_name_of_another_format(refused, folders, model, tmp_path, name, format_, end):
+    pair = [folder / "0.png" for folder in folders]
+    line = refused("fuse", *pair, "-m", model, "-o", tmp_path / name, "--format", format_)
+    assert f"{name}: is no name for the format '{format_}'" in line
+    assert f"end it in {end}" in line
+
+
+@pytest.mark.parametrize(("name", "format_"), [("x.tiff", "tiff"), ("x.nii", "nifti"), ("x.PNG", "png")])
+def test_a_file_name_of_the_same_format(cli, folders, model, tmp_path, name, format_):
+    pair = [folder / "0.png" for folder in folders]
+    assert cli("fuse", *pair, "-m", model, "-o", tmp_path / name, "--format", format_).code == 0
+    assert (tmp_path / name).is_file()
+
+
 def test_output_is_no_input(refused, folders, model):
     before = (folders[0] / "0.png").read_bytes()
     line = refused("fuse", folders[0] / "0.png", folders[1] / "0.png", "-m", model, "-o", folders[0])

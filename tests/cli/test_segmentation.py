@@ -161,6 +161,9 @@ def test_a_bad_picture_does_not_stop_the_batch(bundle: Path, dataset: Path, tmp_
         (("evaluate", "{bundle}", "{empty}"), "images"),
         (("train", "msrf_net", "--set", "data.size=50"), "multiples of 8"),
         (("train", "msrf_net"), "data.folder"),
+        (("train", "unet_nuclei", "--set", "data.size=40"), "multiples of 16"),
+        (("train", "unet_nuclei", "--set", "network.growth=8"), "unknown key 'growth' in network"),
+        (("train", "msrf_net", "--folds", "2", "--set", "data.folder={empty}"), "images"),
         (("fuse", "{image}", "{image}", "--model", "{bundle}"), "segmentation"),
         (("train", "dilran", "--folds", "3", "--set", "data.train=[]", "--set", "data.val=[]"), "--folds"),
     ],
@@ -199,6 +202,13 @@ def test_a_fold_without_foreground_is_refused_before_training(tmp_path: Path) ->
     assert done.returncode == 2, done.stderr
     assert "background only; choose other folds" in done.stderr
     assert not list(tmp_path.rglob("bundle.json"))
+
+
+def test_a_picture_is_no_folder_for_masks(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    done = run("predict", bundle, dataset / "val" / "images" / "10.png", "-o", tmp_path / "mask.png")
+    assert done.returncode == 2
+    assert "mask.png: is a picture's name" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_predict_leaves_its_input_alone(bundle: Path, dataset: Path, tmp_path: Path) -> None:

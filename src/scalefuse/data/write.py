@@ -37,6 +37,26 @@ def check_output_suffix(path: Path | str) -> str:
     )
 
 
+def check_folder_name(path: Path | str) -> None:
+    """Refuse a picture's name for a folder of results; a folder that stands there already may have any name.
+
+    Raises:
+        OutputError: the name is a picture's.
+
+    Example:
+        >>> check_folder_name("fused.png")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        scalefuse.errors.OutputError: fused.png: is a picture's name, ...
+    """
+    from scalefuse.data.read import IMAGE_SUFFIXES
+
+    path = Path(path)
+    if path.name.lower().endswith((*IMAGE_SUFFIXES, *WRITE_SUFFIXES)) and not path.is_dir():
+        raise OutputError(
+            f"{path}: is a picture's name, but a folder for the results is needed; name a folder."
+        )
+
+
 def write_image(
     path: Path | str,
     unit_image: NDArray[Any],

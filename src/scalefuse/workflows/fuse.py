@@ -12,12 +12,12 @@ from scalefuse.data.atomic import results_folder
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import IMAGE_SUFFIXES, read_image
-from scalefuse.data.write import WRITE_SUFFIXES, check_output_suffix, write_image
+from scalefuse.data.write import WRITE_SUFFIXES, check_folder_name, check_output_suffix, write_image
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.fuser import FusedImage, Fuser
 
 OutputFormat = Literal["auto", "png", "tiff", "nifti"]
-_SUFFIX = {"png": ".png", "tiff": ".tif", "nifti": ".nii.gz"}
+_SUFFIXES = {"png": (".png",), "tiff": (".tif", ".tiff"), "nifti": (".nii.gz", ".nii")}
 
 
 @dataclass
@@ -61,7 +61,8 @@ def fuse(
         strategy: Fusion strategy, or None for the bundle's.
         range_a: Which values of the first picture become black and white, such as ``window:40:80``.
         range_b: The same for the second picture.
-        output_format: ``auto`` gives NIfTI where the first picture is one, else PNG.
+        output_format: ``auto`` gives NIfTI where the first picture is one, else PNG; the name of one
+            file must agree with any other.
         skip_existing: Keep results that stand there already.
         on_start: Called once with the number of pairs.
         on_pair: Called after every pair with it and its error, or None.
@@ -77,6 +78,13 @@ def fuse(
     as_file = single and output.name.lower().endswith(WRITE_SUFFIXES)
     if single and not as_file and not output.is_dir() and output.name.lower().endswith(IMAGE_SUFFIXES):
         check_output_suffix(output)
+    if not single:
+        check_folder_name(output)
+    if as_file and output_format != "auto" and check_output_suffix(output) not in _SUFFIXES[output_format]:
+        raise InputError(
+            f"{output}: is no name for the format {output_format!r} asked for; end it in "
+            f"{' or '.join(_SUFFIXES[output_format])}, or leave the format out."
+        )
     folder = output.parent if as_file else output
     result = FuseResult(failures=list(missing))
     unchosen: IntensityChoiceError | None = None
@@ -133,4 +141,4 @@ def write_fused(path: Path, fused: FusedImage) -> None:
 def _suffix(kind: str, output_format: OutputFormat) -> str:
     if output_format == "auto":
         output_format = "nifti" if kind == "nifti" else "png"
-    return _SUFFIX[output_format]
+    return _SUFFIXES[output_format][0]

@@ -16,7 +16,7 @@ from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.read import image_stem, list_images, read_image
-from scalefuse.data.write import write_pixels
+from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
@@ -118,6 +118,7 @@ def predict(
             f"{', '.join(segmenter.labels)}; leave instances and regions out."
         )
     files = _files(source)
+    check_folder_name(output)
     result = PredictResult()
     inputs = {file.resolve() for file in files}
     unchosen: IntensityChoiceError | None = None
