@@ -11,9 +11,9 @@ from scalefuse.data.write import write_image
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for folder in ("CT", "MRI"):
-        (tmp_path / folder).mkdir()
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for modality in ("CT", "MRI"):
+        (tmp_path / modality).mkdir()
     for seed in range(2):
         ct, mri = head_phantom(96, seed=seed)
         write_image(tmp_path / f"CT/head{seed}.png", np.clip((ct + 200) / 1500, 0, 1), bits=8)

@@ -22,7 +22,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("page", SNIPPET_PAGES, ids=label)
-def test_python_blocks_run_in_order(page: Path, workplace: Path) -> None:
+def test_python_blocks_run_in_order(page: Path, folder: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "snippet"}
     for block in blocks(page, "python"):
         # Leading blank lines make a traceback name the page's own line.
