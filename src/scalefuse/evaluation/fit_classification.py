@@ -18,7 +18,7 @@ TEMPERATURES = (0.05, 20.0)
 
 
 def negative_log_likelihood(
-    logits: NDArray[Any], targets: NDArray[Any], *, temperature: float = 1.0, weights: Any = None
+    logits: NDArray[Any], targets: NDArray[Any], *, temperature: float = 1.0
 ) -> float:
     """Mean negative log-likelihood of the targets, in nats; for labels the mean over labels too.
 
@@ -26,7 +26,6 @@ def negative_log_likelihood(
         logits: ``(N, K)``.
         targets: class indices ``(N,)``, or 0 and 1 ``(N, K)`` where a picture may carry several labels.
         temperature: divides the logits.
-        weights: one number per case, ``(N,)``; all equal where None.
 
     Example:
         >>> round(negative_log_likelihood(np.array([[0.0, 0.0]]), np.array([1])), 4)
@@ -39,7 +38,7 @@ def negative_log_likelihood(
         top = values.max(axis=1)
         norm = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
         losses = norm - values[np.arange(len(values)), targets]
-    return float(np.average(losses, weights=weights))
+    return float(losses.mean())
 
 
 def fit_temperature(logits: NDArray[Any], targets: NDArray[Any]) -> float:
