@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 from scalefuse.bundle import Bundle, load_bundle
 
 if TYPE_CHECKING:
+    from scalefuse.inference.classifier import Classifier
     from scalefuse.inference.fuser import Fuser
     from scalefuse.inference.segmenter import Segmenter
 
 
-def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter:
+def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter | Classifier:
     """Load a trained model, ready to use.
 
     Args:
         name_or_path: A bundle's folder or zip file, or the name of one that comes with ScaleFuse.
-        **options: Passed to the predictor: ``strategy`` for fusion; ``tta``, ``tile``, … for segmentation.
+        **options: Passed to the predictor: ``strategy`` for fusion; ``tta``, ``tile``, … for segmentation;
+            ``batch_size``, ``intensity``, … for classification.
 
     Returns:
-        A :class:`~scalefuse.inference.fuser.Fuser` or a
-        :class:`~scalefuse.inference.segmenter.Segmenter`, by the bundle's task.
+        A :class:`~scalefuse.inference.fuser.Fuser`, a :class:`~scalefuse.inference.segmenter.Segmenter` or a
+        :class:`~scalefuse.inference.classifier.Classifier`, by the bundle's task.
 
     Raises:
         BundleError: There is no such bundle, or it is damaged.
@@ -36,6 +38,10 @@ def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter
         from scalefuse.inference.segmenter import Segmenter
 
         return Segmenter.from_bundle(bundle, **options)
+    if bundle.info.task == "classification":
+        from scalefuse.inference.classifier import Classifier
+
+        return Classifier.from_bundle(bundle, **options)
     from scalefuse.inference.fuser import Fuser
 
     return Fuser.from_bundle(bundle, **options)

@@ -1,0 +1,134 @@
+"""From classification bundles, one or several, to the arguments of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from scalefuse.bundle import Bundle
+from scalefuse.data.classification_input import ClassificationPreprocessing
+from scalefuse.errors import BundleError, InputError
+from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def classifier_arguments(
+    bundles: Bundle | Sequence[Bundle], *, postprocess: bool
+) -> tuple[list[nn.Module], dict[str, Any]]:
+    """Networks and keyword arguments for :class:`~scalefuse.inference.classifier.Classifier`.
+
+    Of several bundles each keeps its own temperature. Their calibration scores are those of single networks,
+    not of the average, and are left out.
+
+    Args:
+        bundles: one or several.
+        postprocess: whether to use temperature, calibration scores and operating point.
+
+    Raises:
+        BundleError: a bundle is for another task, damaged, or does not fit the others.
+        InputError: no bundle.
+
+    Example:
+        >>> classifier_arguments([], postprocess=True)
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: An ensemble needs at least one bundle, but got none.
+    """
+    bundles = [bundles] if isinstance(bundles, Bundle) else list(bundles)
+    if not bundles:
+        raise InputError("An ensemble needs at least one bundle, but got none.")
+    settings = [_settings(bundle) for bundle in bundles]
+    for bundle, other in zip(bundles[1:], settings[1:], strict=True):
+        for name in ("labels", "multi_label"):
+            if other[name] != settings[0][name]:
+                raise BundleError(
+                    f"{bundle.source}: its {name} {other[name]} differ from {settings[0][name]} of "
+                    f"{bundles[0].source}, but bundles of an ensemble must agree; leave it out."
+                )
+        for name in ("preprocessing", "in_channels"):
+            if other[name] != settings[0][name]:
+                raise BundleError(
+                    f"{bundle.source}: its {name} differs from that of {bundles[0].source} "
+                    f"({other[name]} instead of {settings[0][name]}), but bundles of an ensemble must agree; "
+                    "leave it out."
+                )
+    arguments = settings[0]
+    fitted = [_postprocessing(bundle, arguments["multi_label"]) for bundle in bundles]
+    plain = ClassificationPostProcessing(multi_label=arguments["multi_label"])
+    if not postprocess:
+        arguments["postprocessing"] = plain
+    elif len(bundles) == 1:
+        arguments["postprocessing"] = fitted[0]
+    else:
+        arguments["postprocessing"] = plain
+        arguments["temperatures"] = [one.temperature for one in fitted]
+    return [_network(bundle) for bundle in bundles], arguments
+
+
+def _settings(bundle: Bundle) -> dict[str, Any]:
+    info = bundle.info
+    if info.task != "classification":
+        raise BundleError(
+            f"{bundle.source}: a bundle for {info.task}, but classifying needs one for classification; "
+            "choose another bundle."
+        )
+    preprocessing: ClassificationPreprocessing = _parse(
+        ClassificationPreprocessing, info.preprocessing, bundle
+    )
+    network: Any = info.network
+    if len(info.labels) != network.num_classes:
+        raise BundleError(
+            f"{bundle.source}: names {len(info.labels)} classes ({', '.join(info.labels) or 'none'}), but "
+            f"its network tells {network.num_classes} apart; the bundle is damaged or was edited, make it "
+            "again."
+        )
+    return {
+        "labels": info.labels,
+        "multi_label": preprocessing.multi_label,
+        "in_channels": network.in_channels,
+        "preprocessing": preprocessing,
+    }
+
+
+def _postprocessing(bundle: Bundle, multi_label: bool) -> ClassificationPostProcessing:
+    if bundle.info.postprocessing is None:
+        return ClassificationPostProcessing(multi_label=multi_label)
+    fitted: ClassificationPostProcessing = _parse(
+        ClassificationPostProcessing, bundle.info.postprocessing, bundle
+    )
+    table, labels = fitted.true_probabilities, bundle.info.labels
+    point = fitted.operating_point
+    unknown = [] if point is None else [label for label in point.thresholds if label not in labels]
+    if fitted.multi_label != multi_label or unknown or (table and len(table) != len(labels)):
+        raise BundleError(
+            f"{bundle.source}: its calibration does not fit its {len(labels)} classes {', '.join(labels)}; "
+            "the bundle is damaged or was edited, make it again."
+        )
+    return fitted
+
+
+def _network(bundle: Bundle) -> nn.Module:
+    import torch
+
+    for name, tensor in bundle.state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(
+                f"{bundle.source}: the weights {name} hold NaN or infinite values; the model is damaged, "
+                "copy it again or train it again."
+            )
+    return bundle.build_network()
+
+
+def _parse(schema: Any, values: dict[str, Any], bundle: Bundle) -> Any:
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"]) or schema.__name__
+        raise BundleError(
+            f"{bundle.source}: bundle.json: {place}: {problem['msg']}; the bundle is damaged or was edited, "
+            "make it again."
+        ) from error

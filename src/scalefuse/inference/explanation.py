@@ -1,0 +1,172 @@
+"""Where in a picture a classifier finds its evidence for a class: Grad-CAM on the stages of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scalefuse.data.classification_input import fit_geometry
+from scalefuse.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from scalefuse.data.classification_input import Fit
+
+FEWEST_CELLS = 7
+"""The default stage is the last one whose map has at least so many rows and columns."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a classifier found evidence for a class.
+
+    Attributes:
+        map: ``(H, W)`` at the picture's own size, values in [0, 1] of which the largest is 1; all 0 where
+            there is no evidence for the class.
+        class_index: the class.
+        label: its name.
+        stage: stage of the network, counted from 1.
+        cells: rows and columns of the map before it was enlarged: nothing finer can be told.
+    """
+
+    map: NDArray[np.float32]
+    class_index: int
+    label: str
+    stage: int
+    cells: tuple[int, int]
+
+
+def has_stages(network: Any) -> bool:
+    """Whether a network can be explained and asked for embeddings: it must show its stages.
+
+    Example:
+        >>> has_stages(torch.nn.Identity())
+        False
+    """
+    names = ("forward_features", "forward_embedding", "forward_head")
+    return all(callable(getattr(network, name, None)) for name in names)
+
+
+def grad_cam(
+    network: Any,
+    images: Tensor,
+    class_indices: Tensor,
+    *,
+    stage: int | None = None,
+    exclusive: bool = True,
+) -> tuple[Tensor, int]:
+    """Gradient-weighted activation maps of one stage.
+
+    The channels of the stage are summed, each weighted by the mean gradient of the class score over the map;
+    what speaks against the class is set to 0.
+
+    Args:
+        network: with ``forward_features`` (images to a list of stages) and ``forward_head`` (the last stage
+            to logits), such as HiFuse, whose stages are those of the fusion branch; in evaluation mode.
+        images: ``(N, C, H, W)``, as the network takes them.
+        class_indices: ``(N,)``, the class to explain in each.
+        stage: counted from 1; None for the last one with at least 7×7 cells, or the first if none has.
+        exclusive: whether classes exclude one another.
+
+    Returns:
+        Maps ``(N, h, w)``, 0 or larger, and the stage used.
+
+    Raises:
+        InputError: the network shows no stages, or has no such stage.
+
+    Reference:
+        Selvaraju et al.: Grad-CAM, ICCV 2017, equations 1 and 2. Deviation: the score of classes that exclude
+        one another is the log-odds, the logit less the log-sum-exp of the others, and not the logit alone:
+        adding the same to all logits changes no probability and must change no map.
+
+    Example:
+        >>> from scalefuse.networks.hifuse import HiFuse
+        >>> network = HiFuse(num_classes=2, embed_dim=16, depths=(1, 1, 1, 1)).eval()
+        >>> maps, stage = grad_cam(network, torch.rand(3, 3, 64, 96), torch.tensor([0, 1, 1]))
+        >>> maps.shape, stage
+        (torch.Size([3, 8, 12]), 2)
+    """
+    if not has_stages(network):
+        raise InputError(
+            "Explanations and embeddings need a network that shows its stages, but this model is a plain "
+            "function (such as an exported one); use the bundle it was made from."
+        )
+    # The caller may stand inside torch.inference_mode, where no gradient exists.
+    with torch.inference_mode(False), torch.enable_grad():
+        features = network.forward_features(images.clone().requires_grad_())
+        number = check_stage(stage, features)
+        logits = network.forward_head(features[-1])
+        own = logits.gather(1, class_indices[:, None])[:, 0]
+        if exclusive and logits.shape[1] > 1:
+            mine = F.one_hot(class_indices, logits.shape[1]).bool()
+            own = own - logits.masked_fill(mine, float("-inf")).logsumexp(dim=1)
+        activation = features[number - 1]
+        (gradient,) = torch.autograd.grad(own.sum(), activation)
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    return (weights * activation.detach()).sum(dim=1).relu(), number
+
+
+def check_stage(stage: int | None, features: list[Tensor]) -> int:
+    """The stage to explain, counted from 1.
+
+    Args:
+        stage: the chosen one, or None.
+        features: of all stages, each ``(N, C, h, w)``.
+
+    Raises:
+        InputError: there is no such stage.
+
+    Example:
+        >>> check_stage(None, [torch.zeros(1, 4, 56, 56), torch.zeros(1, 8, 28, 28)])
+        2
+        >>> check_stage(5, [torch.zeros(1, 4, 56, 56), torch.zeros(1, 8, 28, 28)])
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: The network has stages 1 to 2, but got stage 5; choose one of them.
+    """
+    if stage is None:
+        large = [number for number, one in enumerate(features, 1) if min(one.shape[2:]) >= FEWEST_CELLS]
+        return large[-1] if large else 1
+    if not 1 <= stage <= len(features):
+        raise InputError(
+            f"The network has stages 1 to {len(features)}, but got stage {stage}; choose one of them."
+        )
+    return stage
+
+
+def to_picture(cam: Tensor, picture: tuple[int, int], size: tuple[int, int], fit: Fit) -> Tensor:
+    """Lay a map of the network's input over the picture that the input was made from.
+
+    Args:
+        cam: ``(h, w)``, of any resolution.
+        picture: height and width of the picture.
+        size: height and width of the network's input.
+        fit: how the picture became the input, see
+            :class:`scalefuse.data.classification_input.ClassificationPreprocessing`.
+
+    Returns:
+        ``(*picture)``, bilinear; 0 where the network did not look (outside of a crop).
+
+    Example:
+        >>> to_picture(torch.tensor([[0.0, 1.0]]), (1, 4), (4, 4), "resize")
+        tensor([[0.0000, 0.2500, 0.7500, 1.0000]])
+    """
+    scaled, (top, left) = fit_geometry(picture, size, fit)
+    if scaled == size:
+        return _enlarge(cam, picture)
+    seen = _enlarge(cam, size)
+    if fit == "pad":
+        return _enlarge(seen[-top : scaled[0] - top, -left : scaled[1] - left], picture)
+    canvas = F.pad(seen, (left, scaled[1] - size[1] - left, top, scaled[0] - size[0] - top))
+    return _enlarge(canvas, picture)
+
+
+def _enlarge(values: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(values.shape) == size:
+        return values
+    return F.interpolate(values[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(min=0)
