@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scalefuse.data.classification import ClassificationCase
-from scalefuse.data.stratified import stratified_folds, stratified_split
+from scalefuse.data.splits_stratified import stratified_k_folds, stratified_split_by_fraction
 from scalefuse.errors import InputError
 
 
@@ -21,19 +21,19 @@ def make(counts, *, per_group=1):
 @pytest.mark.parametrize("counts", [(80, 20), (147, 399), (50, 30, 12, 7)])
 def test_every_part_has_its_share_of_every_class(counts):
     cases = make(counts)
-    train, val = stratified_split(cases, 0.2, 3)
+    train, val = stratified_split_by_fraction(cases, 0.2, 3)
     assert {c.name for c in train} | {c.name for c in val} == {c.name for c in cases}
     assert not {c.name for c in train} & {c.name for c in val}
     for label, count in enumerate(counts):
         assert abs(sum(c.label == label for c in val) - 0.2 * count) < 1
-    for _, part in stratified_folds(cases, 5, 3):
+    for _, part in stratified_k_folds(cases, 5, 3):
         for label, count in enumerate(counts):
             assert abs(sum(c.label == label for c in part) - count / 5) < 1
 
 
 def test_folds_cover_every_case_once_and_no_group_straddles():
     cases = make((60, 24), per_group=4)
-    folds = stratified_folds(cases, 3, 0)
+    folds = stratified_k_folds(cases, 3, 0)
     assert sorted(c.name for _, val in folds for c in val) == sorted(c.name for c in cases)
     for train, val in folds:
         assert not {c.group for c in train} & {c.group for c in val}
@@ -49,7 +49,7 @@ def test_groups_of_mixed_sizes_and_labels_stay_near():
         for number in range(int(rng.integers(1, 9)))
     ]
     share = np.mean([c.label for c in cases])
-    for train, val in stratified_folds(cases, 4, 0):
+    for train, val in stratified_k_folds(cases, 4, 0):
         assert len(val) == pytest.approx(len(cases) / 4, rel=0.1)
         assert np.mean([c.label for c in val]) == pytest.approx(share, abs=0.05)
         assert not {c.group for c in train} & {c.group for c in val}
@@ -64,21 +64,21 @@ def test_several_labels_are_dealt_out_too():
         for n in range(200)
     ]
     totals = [sum(label in c.labels for c in cases) for label in range(3)]
-    for _, val in stratified_folds(cases, 4, 0):
+    for _, val in stratified_k_folds(cases, 4, 0):
         for label, total in enumerate(totals):
             assert abs(sum(label in c.labels for c in val) - total / 4) <= 2
 
 
 def test_the_order_of_the_cases_does_not_matter_but_the_seed_does():
     cases = make((30, 10))
-    held = [{c.name for c in stratified_split(some, 0.3, 5)[1]} for some in (cases, cases[::-1])]
+    held = [{c.name for c in stratified_split_by_fraction(some, 0.3, 5)[1]} for some in (cases, cases[::-1])]
     assert held[0] == held[1]
-    assert {c.name for c in stratified_split(cases, 0.3, 6)[1]} != held[0]
+    assert {c.name for c in stratified_split_by_fraction(cases, 0.3, 6)[1]} != held[0]
 
 
 def test_each_side_gets_something():
     for fraction in (0.01, 0.99):
-        train, val = stratified_split(make((3, 1)), fraction, 0)
+        train, val = stratified_split_by_fraction(make((3, 1)), fraction, 0)
         assert train
         assert val
 
@@ -86,12 +86,12 @@ def test_each_side_gets_something():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: stratified_split(make((1,)), 0.5, 0),
-        lambda: stratified_split(make((4, 4), per_group=8)[:4], 0.5, 0),
-        lambda: stratified_split(make((4, 4)), 1.0, 0),
-        lambda: stratified_folds(make((2, 2)), 5, 0),
-        lambda: stratified_folds(make((2, 2)), 1, 0),
-        lambda: stratified_folds(make((2, 2)), 2, -1),
+        lambda: stratified_split_by_fraction(make((1,)), 0.5, 0),
+        lambda: stratified_split_by_fraction(make((4, 4), per_group=8)[:4], 0.5, 0),
+        lambda: stratified_split_by_fraction(make((4, 4)), 1.0, 0),
+        lambda: stratified_k_folds(make((2, 2)), 5, 0),
+        lambda: stratified_k_folds(make((2, 2)), 1, 0),
+        lambda: stratified_k_folds(make((2, 2)), 2, -1),
     ],
 )
 def test_what_cannot_be_split(call):
