@@ -6,7 +6,7 @@ from scalefuse.cli.main import app
 
 OPTIONS = {
     "convert": "network checkpoint --output -o --name --labels",
-    "data check": "folder --page --range --groups-csv --group-column",
+    "data check": "source --page --range --classes --config --columns --images --groups-csv --group-column",
     "demo": "--output -o",
     "evaluate": "inputs --output -o --fused --masks --strategy -s --baselines --no-baselines --metrics "
     "--range-a --range --range-b --split --postprocess --no-postprocess --tta --no-tta",

@@ -17,17 +17,32 @@ def _group() -> None:
 
 @app.command()
 def check(
-    folder: Annotated[
-        Path, typer.Argument(help="images/ and masks/, or train/, val/, test/ with these inside.")
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="images/ and masks/, or a folder per class, or train/, val/, test/ with these inside; "
+            "or a CSV file of images and labels; or a MedMNIST .npz file."
+        ),
     ],
     page: Annotated[Path, typer.Option("--page", help="HTML page to write.")] = Path("data-check.html"),
     intensity: Annotated[
         str | None, typer.Option("--range", help="Values that become black and white, such as minmax.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class names, for masks perhaps with values or colours: background=0,nucleus=255."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Run configuration whose data section says what options do not.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of a CSV file, such as path=image_id,label=diagnosis.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder that a CSV file's paths start from.")] = None,
     groups_csv: Annotated[Path | None, typer.Option(help="Table of which images belong together.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Its column with the group.")] = None,
 ) -> None:
-    """Find missing partners, sizes that differ, odd masks, leaks between splits and more.
+    """Find missing or unreadable files, odd masks, uneven classes, leaks between splits and more.
 
     Exits with 2 where errors were found that would spoil a training.
 
@@ -37,16 +52,24 @@ def check(
     from rich.table import Table
 
     from scalefuse.cli.console import err, out, progress_bar
-    from scalefuse.workflows.check_data import check_data
+    from scalefuse.data.classification import TableColumns
+    from scalefuse.workflows.check_data import CheckOptions, check_data
 
+    options = CheckOptions(
+        classes=classes,
+        intensity=intensity,
+        groups_csv=groups_csv,
+        group_column=group_column,
+        columns=None if columns is None else TableColumns.parse(columns),
+        images=images,
+    )
     with progress_bar("images") as bar:
         task = bar.add_task("Checking", total=None)
         result = check_data(
-            folder,
+            source,
             page,
-            intensity=intensity,
-            groups_csv=groups_csv,
-            group_column=group_column,
+            options,
+            config=config,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     table = Table()

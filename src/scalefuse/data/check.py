@@ -9,6 +9,7 @@ from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.errors import InputError
 
 Severity = Literal["error", "warning", "info"]
+CheckedTask = Literal["segmentation", "classification"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
@@ -49,12 +50,12 @@ class DuplicatePair:
 
 @dataclass(frozen=True)
 class CaseStatistics:
-    """What was measured on one image and its mask.
+    """What was measured on one image and its mask, or its labels.
 
     Attributes:
         name: of the case.
         split: where it lies.
-        image: the image file.
+        image: the image file; for an image that lies in memory, where that came from.
         masks: the mask files.
         group: such as the patient, or ``None``.
         size: height and width of the image.
@@ -67,6 +68,7 @@ class CaseStatistics:
         class_pixels: number of pixels of each class or label, in the order of the names; empty where there
             is no usable mask.
         has_foreground: whether any pixel is not background.
+        labels: for classification, the names of its classes.
     """
 
     name: str
@@ -83,6 +85,7 @@ class CaseStatistics:
     num_pixels: int = 0
     class_pixels: tuple[int, ...] = ()
     has_foreground: bool = False
+    labels: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -96,7 +99,7 @@ class SplitStatistics:
 
     Attributes:
         num_images: image files, readable or not.
-        num_masks: images with a usable mask.
+        num_masks: images with a usable mask; for classification, images that can be used.
         num_groups: groups such as patients; 0 where none were named.
         sizes: number of images by ``height×width``, most frequent first.
         channels: number of images by number of channels.
@@ -104,7 +107,7 @@ class SplitStatistics:
         low: smallest pixel value.
         high: largest pixel value.
         mean: mean over images of their mean pixel value.
-        class_shares: share of the pixels of each class or label.
+        class_shares: share of the pixels of each class or label; for classification, of the images.
         images_with_class: number of images with each class or label.
         num_empty: masks without foreground.
     """
@@ -134,6 +137,7 @@ class DataCheck:
         splits: statistics by split.
         findings: errors first, then warnings, then the rest.
         duplicates: pairs of images that look like the same picture.
+        task: what the data set is for.
 
     Example:
         >>> check = DataCheck(Path("set"), findings=(Finding("warning", "empty-mask", "3 masks are empty."),))
@@ -147,6 +151,7 @@ class DataCheck:
     splits: dict[str, SplitStatistics] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     duplicates: tuple[DuplicatePair, ...] = ()
+    task: CheckedTask = "segmentation"
 
     @property
     def has_errors(self) -> bool:

@@ -1,9 +1,10 @@
 """Findings from what was measured on a data set; the same for every task."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scalefuse.data.check import CaseStatistics, DuplicatePair, Finding, Severity, SplitStatistics
+from scalefuse.data.duplicates import Fingerprint, find_near_duplicates
 
 SMALL_SHARE = 0.01
 """A class with less of the area than this is called rare."""
@@ -41,7 +42,7 @@ class CaseNotes:
             texts = [text for _, text in notes if text][:_SHOWN] or [key for key, _ in notes[:_SHOWN]]
             more = f" … and {len(notes) - len(texts)} more" if len(notes) > len(texts) else ""
             listed = "; ".join(text.rstrip(".") for text in texts)
-            message = f"{split}: {len(notes)} {head}: {listed}{more}. {advice}"
+            message = f"{split}: {len(notes)} {head}: {listed}{more}. {advice}".rstrip()
             found.append(Finding(severity, kind, message, tuple(key for key, _ in notes)))
         return found
 
@@ -56,6 +57,12 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "size-mismatch": ("error", "mask(s) differ in size from their image", "Export them again."),
     "intensity-range": ("error", "image(s) need an intensity range", "Choose one in the configuration."),
+    "empty-class": ("error", "folder(s) of classes are empty", ""),
+    "unknown-label": ("error", "label(s) are not among the classes", ""),
+    "missing-label": ("error", "image(s) have not exactly one label", ""),
+    "missing-file": ("error", "image(s) are listed but not there", ""),
+    "duplicate-row": ("error", "image(s) are listed more than once", ""),
+    "bad-weight": ("error", "weight(s) are not numbers of 0 or more", ""),
     "missing-mask": (
         "warning",
         "image(s) have no mask",
@@ -156,6 +163,40 @@ def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStati
         text = f"{len(straddling)} group(s) lie in more than one split: {listed}. Move them together."
         found.append(Finding("warning", "group-leak", text, keys))
     return found
+
+
+def duplicate_pairs(
+    cases: Sequence[CaseStatistics], fingerprints: Sequence[Fingerprint]
+) -> list[DuplicatePair]:
+    """The pairs of cases that look like the same picture.
+
+    Args:
+        cases: statistics of the images.
+        fingerprints: of the same images.
+
+    Example:
+        >>> duplicate_pairs([], [])
+        []
+    """
+    return [
+        DuplicatePair(
+            cases[pair.first].key,
+            cases[pair.second].key,
+            pair.correlation,
+            cases[pair.first].split != cases[pair.second].split,
+        )
+        for pair in find_near_duplicates(fingerprints)
+    ]
+
+
+def tally(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, most frequent first.
+
+    Example:
+        >>> tally(["a", "b", "b"])
+        {'b': 2, 'a': 1}
+    """
+    return dict(Counter(values).most_common())
 
 
 def _pairs(pairs: Sequence[DuplicatePair]) -> str:

@@ -1,14 +1,20 @@
 """Checking the folder of a segmentation data set before anything is trained on it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scalefuse.data.check import SEVERITIES, CaseStatistics, DataCheck, DuplicatePair, SplitStatistics
-from scalefuse.data.check_findings import CaseNotes, foreground_findings, leak_findings, mixture_findings
-from scalefuse.data.duplicates import Fingerprint, find_near_duplicates, fingerprint
+from scalefuse.data.check import SEVERITIES, CaseStatistics, DataCheck, SplitStatistics
+from scalefuse.data.check_findings import (
+    CaseNotes,
+    duplicate_pairs,
+    foreground_findings,
+    leak_findings,
+    mixture_findings,
+    tally,
+)
+from scalefuse.data.duplicates import Fingerprint, fingerprint
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity
 from scalefuse.data.masks import BINARY, MaskClasses, decode_mask
@@ -83,7 +89,7 @@ def check_segmentation(
         split: _summarise(len(cases), [s for s in statistics if s.split == split], names)
         for split, cases in splits.items()
     }
-    duplicates = _duplicates(statistics, prints)
+    duplicates = duplicate_pairs(statistics, prints)
     findings = [
         *notes.findings(),
         *foreground_findings(by_split, notes, multi_label=classes is not None and classes.multi_label),
@@ -211,9 +217,9 @@ def _summarise(num_images: int, cases: Sequence[CaseStatistics], names: tuple[st
         num_images=num_images,
         num_masks=len(masked),
         num_groups=len({case.group for case in cases if case.group is not None}),
-        sizes=_tally(f"{case.size[0]}×{case.size[1]}" for case in cases),
-        channels=_tally(str(case.channels) for case in cases),
-        number_types=_tally(case.number_type for case in cases),
+        sizes=tally(f"{case.size[0]}×{case.size[1]}" for case in cases),
+        channels=tally(str(case.channels) for case in cases),
+        number_types=tally(case.number_type for case in cases),
         low=min((case.low for case in cases), default=0.0),
         high=max((case.high for case in cases), default=0.0),
         mean=sum(case.mean for case in cases) / max(1, len(cases)),
@@ -223,19 +229,3 @@ def _summarise(num_images: int, cases: Sequence[CaseStatistics], names: tuple[st
         },
         num_empty=sum(not case.has_foreground for case in masked),
     )
-
-
-def _tally(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
-
-
-def _duplicates(cases: Sequence[CaseStatistics], prints: Sequence[Fingerprint]) -> list[DuplicatePair]:
-    return [
-        DuplicatePair(
-            cases[pair.first].key,
-            cases[pair.second].key,
-            pair.correlation,
-            cases[pair.first].split != cases[pair.second].split,
-        )
-        for pair in find_near_duplicates(prints)
-    ]

@@ -53,6 +53,29 @@ class TableColumns(Schema):
     group: str | None = None
     weight: str | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> "TableColumns":
+        """Read columns from the form that they have on the command line.
+
+        Args:
+            text: such as ``path=image_id,label=diagnosis``.
+
+        Raises:
+            InputError: another form, or another meaning than the five.
+
+        Example:
+            >>> TableColumns.parse("path=image_id,label=diagnosis").label
+            'diagnosis'
+        """
+        pairs = [part.partition("=") for part in text.split(",")]
+        found = {meaning.strip(): column.strip() for meaning, _, column in pairs}
+        if not all(found.values()) or not found.keys() <= cls.model_fields.keys():
+            raise InputError(
+                f"{text!r}: expected {', '.join(cls.model_fields)} with their columns, such as "
+                "path=image_id,label=diagnosis."
+            )
+        return cls.model_validate(found)
+
 
 @dataclass(frozen=True)
 class ClassificationCase:

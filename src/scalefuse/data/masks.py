@@ -1,11 +1,12 @@
 """Masks: from the many ways in which files hold them to class indices."""
 
+import re
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
@@ -61,6 +62,46 @@ class MaskClasses(Schema):
         if self.colours is not None and not all(0 <= v <= 255 for colour in self.colours for v in colour):
             raise ValueError("colours must lie between 0 and 255")
         return self
+
+    @classmethod
+    def parse(cls, text: str, *, multi_label: bool = False) -> "MaskClasses":
+        """Read classes from the form that they have on the command line.
+
+        Args:
+            text: names separated by commas, background first; each perhaps with ``=`` and its grey value, or
+                its colour as ``#RRGGBB``.
+            multi_label: whether a pixel may carry several labels.
+
+        Raises:
+            InputError: values for some names only, or no such values or names.
+
+        Example:
+            >>> MaskClasses.parse("background=0,nucleus=255").file_values
+            (0, 255)
+            >>> MaskClasses.parse("background=#000000, polyp=#ff0000").colours
+            ((0, 0, 0), (255, 0, 0))
+        """
+        parts = [part.partition("=") for part in text.split(",")]
+        names = tuple(name.strip() for name, _, _ in parts)
+        given = [value.strip() for _, _, value in parts if value.strip()]
+        form = f"{text!r}: expected names such as background,nucleus, or background=0,nucleus=255, or "
+        form += "background=#000000,polyp=#ff0000"
+        if not all(names) or (given and len(given) < len(names)):
+            raise InputError(f"{form}, but a name or a value is missing.")
+        values = colours = None
+        try:
+            if given and all(re.fullmatch("#[0-9a-fA-F]{6}", value) for value in given):
+                colours = tuple(
+                    (int(value[1:3], 16), int(value[3:5], 16), int(value[5:], 16)) for value in given
+                )
+            elif given:
+                values = tuple(int(value) for value in given)
+            return cls(names=names, values=values, colours=colours, multi_label=multi_label)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise InputError(f"{text!r}: {message}.") from error
+        except ValueError as error:
+            raise InputError(f"{form}, but a value is no number and no colour.") from error
 
     @property
     def num_logits(self) -> int:

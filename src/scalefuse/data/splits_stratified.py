@@ -123,7 +123,7 @@ def _deal(cases: Sequence[Labelled], shares: NDArray[np.float64], seed: int) -> 
     part_of = np.zeros(len(names), int)
     filled = np.zeros(len(shares), int)
     for done, group in enumerate(order):
-        # How much nearer each part would come to its shares: squared errors over the shares, as in chi-squared.
+        # How much nearer each part would come to its shares, by squared errors over shares (chi-squared).
         gain = (2 * lacking @ relative[group] - relative[group] @ relative[group]) / shares
         if len(names) - done <= int((filled == 0).sum()):
             gain = np.where(filled == 0, gain, -np.inf)  # the last groups go where nothing is yet

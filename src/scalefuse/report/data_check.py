@@ -1,6 +1,6 @@
 """The data check as a web page of one file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from scalefuse import __version__
 from scalefuse.data.atomic import atomic_write
 from scalefuse.data.check import SEVERITIES, CaseStatistics, DataCheck, DuplicatePair, Finding
+from scalefuse.data.image import Image
 from scalefuse.report.sheet import NOTICE
 from scalefuse.report.thumbnails import thumbnail_uri
 
@@ -20,9 +21,15 @@ _BINS = 20
 class _Picture(NamedTuple):
     key: str
     uri: str | None
+    labels: tuple[str, ...] = ()
 
 
-def write_data_check_html(check: DataCheck, path: Path | str) -> None:
+def write_data_check_html(
+    check: DataCheck,
+    path: Path | str,
+    *,
+    pictures: Mapping[str, Callable[[], Image]] | None = None,
+) -> None:
     """Write a data check as a web page: findings first, then tables and examples.
 
     The page is one file that loads nothing from elsewhere. It shows small pictures of the images, so it is
@@ -31,6 +38,8 @@ def write_data_check_html(check: DataCheck, path: Path | str) -> None:
     Args:
         check: the outcome of a data check; the image files must still be where they were.
         path: the HTML file; written whole or not at all.
+        pictures: how to read the image of a case, by ``split/name``; those not named are read from their
+            files.
 
     Raises:
         OutputError: it cannot be written.
@@ -49,11 +58,12 @@ def write_data_check_html(check: DataCheck, path: Path | str) -> None:
     def figure(picture: _Picture) -> Markup:
         if picture.uri is None:
             return Markup("<figure><figcaption>{} (not shown)</figcaption></figure>").format(picture.key)
+        caption = Markup("{}<br>{}").format(picture.key, ", ".join(picture.labels))
         return Markup('<figure><img src="{}" alt=""><figcaption>{}</figcaption></figure>').format(
-            picture.uri, picture.key
+            picture.uri, caption if picture.labels else picture.key
         )
 
-    gallery = _Gallery(check.cases)
+    gallery = _Gallery(check.cases, pictures or {})
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -83,23 +93,34 @@ def write_data_check_html(check: DataCheck, path: Path | str) -> None:
 class _Gallery:
     """Pictures by case, each made once."""
 
-    def __init__(self, cases: Sequence[CaseStatistics]) -> None:
+    def __init__(self, cases: Sequence[CaseStatistics], pictures: Mapping[str, Callable[[], Image]]) -> None:
         self._cases = {case.key: case for case in cases}
+        self._pictures = pictures
         self._made: dict[str, _Picture] = {}
 
     def show(self, keys: Sequence[str]) -> list[_Picture]:
         return [self._one(key) for key in keys]
 
+    def labels(self, key: str) -> tuple[str, ...]:
+        return self._cases[key].labels
+
     def _one(self, key: str) -> _Picture:
         if key not in self._made:
             case = self._cases.get(key)
-            self._made[key] = _Picture(key, None if case is None else thumbnail_uri(case.image, case.masks))
+            if case is None:
+                self._made[key] = _Picture(key, None)
+            else:
+                image = self._pictures[key]() if key in self._pictures else case.image
+                self._made[key] = _Picture(key, thumbnail_uri(image, case.masks), case.labels)
         return self._made[key]
 
 
 def _illustrate(finding: Finding, duplicates: Sequence[DuplicatePair], gallery: _Gallery) -> dict[str, Any]:
-    if finding.kind in ("leak", "near-duplicate"):
-        pairs = [pair for pair in duplicates if pair.across_splits == (finding.kind == "leak")]
+    if finding.kind in ("leak", "near-duplicate", "conflicting-labels"):
+        if finding.kind == "conflicting-labels":
+            pairs = [pair for pair in duplicates if gallery.labels(pair.first) != gallery.labels(pair.second)]
+        else:
+            pairs = [pair for pair in duplicates if pair.across_splits == (finding.kind == "leak")]
         shown = []
         for pair in pairs[:PICTURES_PER_FINDING]:
             first, second = gallery.show([pair.first, pair.second])
@@ -111,7 +132,8 @@ def _illustrate(finding: Finding, duplicates: Sequence[DuplicatePair], gallery: 
 
 
 def _spread(cases: Sequence[CaseStatistics]) -> list[CaseStatistics]:
-    """Some of the cases, evenly spaced from the first to the last."""
+    """Some of the cases, evenly spaced from the first to the last; of every class where there are any."""
+    cases = sorted(cases, key=lambda case: case.labels)
     count = min(len(cases), PICTURES_PER_SPLIT)
     return [cases[round(place)] for place in np.linspace(0, len(cases) - 1, count)]
 

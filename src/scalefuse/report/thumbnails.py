@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.data.image import Image
 from scalefuse.data.masks import has_soft_edges
 from scalefuse.data.read import read_image
 from scalefuse.errors import InputError
@@ -16,13 +17,14 @@ from scalefuse.errors import InputError
 OUTLINE_COLOURS = ((255, 214, 0), (0, 229, 255), (255, 64, 129), (118, 255, 3))
 
 
-def thumbnail_uri(image: Path, masks: Sequence[Path] = (), *, side: int = 160) -> str | None:
+def thumbnail_uri(image: Path | Image, masks: Sequence[Path] = (), *, side: int = 160) -> str | None:
     """A small picture of an image with the outlines of its masks, as a data URI.
 
-    Images that are not 8-bit are shown from their first to their 99th percentile.
+    Images that are not 8-bit are shown from their first to their 99th percentile; very small ones enlarged by
+    a whole number.
 
     Args:
-        image: the image file.
+        image: the image file, or the picture.
         masks: mask files; those that cannot be read or have another size are left out.
         side: longest side of the picture, in pixels.
 
@@ -40,7 +42,7 @@ def thumbnail_uri(image: Path, masks: Sequence[Path] = (), *, side: int = 160) -
     from PIL import Image as Pillow
 
     try:
-        pixels = read_image(image).pixels
+        pixels = (image if isinstance(image, Image) else read_image(image)).pixels
     except InputError:
         return None
     if pixels.dtype != np.uint8:
@@ -48,6 +50,8 @@ def thumbnail_uri(image: Path, masks: Sequence[Path] = (), *, side: int = 160) -
         pixels = (np.clip((pixels - low) / max(float(high - low), 1e-12), 0, 1) * 255).astype(np.uint8)
     height, width = pixels.shape[:2]
     factor = min(1.0, side / max(height, width))
+    if not masks and 2 * max(height, width) <= side:
+        factor = side // max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = np.array(Pillow.fromarray(pixels).convert("RGB").resize(size, Pillow.Resampling.BOX))
     for file, colour in zip(masks, OUTLINE_COLOURS * len(masks), strict=False):
@@ -60,6 +64,32 @@ def thumbnail_uri(image: Path, masks: Sequence[Path] = (), *, side: int = 160) -
     # Full resolution of the colours: outlines are one pixel wide.
     Pillow.fromarray(small).save(buffer, "JPEG", quality=85, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def thumbnail(pixels: NDArray[Any], *, side: int = 160) -> NDArray[np.uint8]:
+    """A small picture in 8-bit colour; a picture that is small already keeps its size.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, 3)``; values that are not 8-bit are shown from their first to their
+            99th percentile.
+        side: longest side of the result.
+
+    Returns:
+        ``(h, w, 3)``.
+
+    Example:
+        >>> thumbnail(np.zeros((400, 200), np.uint16), side=100).shape
+        (100, 50, 3)
+    """
+    from PIL import Image as Pillow
+
+    if pixels.dtype != np.uint8:
+        low, high = np.percentile(pixels, (1, 99))
+        pixels = (np.clip((pixels - low) / max(float(high - low), 1e-12), 0, 1) * 255).astype(np.uint8)
+    height, width = pixels.shape[:2]
+    factor = min(1.0, side / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.array(Pillow.fromarray(pixels).convert("RGB").resize(size, Pillow.Resampling.BOX))
 
 
 def _regions(file: Path) -> NDArray[Any] | None:
