@@ -66,8 +66,8 @@ def test_the_smallest_size_works_and_one_pixel_less_is_refused(name):
 def test_unknown_options_list_what_exists():
     with pytest.raises(InputError, match="'nats' or 'bits'"):
         metrics.mutual_information(GOOD, GOOD, GOOD, unit="bans")
-    with pytest.raises(InputError, match="'pixel', 'gradient', 'edge', 'dct' but got 'wavelet'"):
-        metrics.feature_mutual_information(GOOD, GOOD, GOOD, feature="wavelet")
+    with pytest.raises(InputError, match="'edge', 'dct', 'wavelet' but got 'wavelets'"):
+        metrics.feature_mutual_information(GOOD, GOOD, GOOD, feature="wavelets")
     for window in (2, 4, 1, -3, 3.0):
         with pytest.raises(InputError, match="odd number"):
             metrics.feature_mutual_information(GOOD, GOOD, GOOD, window=window)

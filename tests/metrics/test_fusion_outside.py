@@ -134,13 +134,92 @@ def haghighat_window(x: list[float], y: list[float]) -> float:
     return 2 * (marginal - joint) / marginal if marginal > 0 else 0.0
 
 
-@pytest.mark.parametrize("feature", ["gradient", "pixel"])
+def cosine_transform(image):
+    """The sum of the definition, orthonormal."""
+    bases = []
+    for size in image.shape:
+        k, n = np.mgrid[:size, :size]
+        basis = np.sqrt(2 / size) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
+        basis[0] /= np.sqrt(2)
+        bases.append(basis)
+    return bases[0] @ image @ bases[1].T
+
+
+def sobel_edges(image):
+    """scikit-image's Sobel strengths, above twice their root mean square and on a ridge."""
+    from skimage.filters import sobel_h, sobel_v
+
+    # The image goes on with its border pixels; scikit-image mirrors without repeating them.
+    across, down = (np.abs(part(np.pad(image, 1, mode="edge"))[1:-1, 1:-1]) for part in (sobel_v, sobel_h))
+    power = across**2 + down**2
+    edges = np.zeros(image.shape)
+    for (row, column), one in np.ndenumerate(power):
+        neighbours = {
+            step: power[row + step[0], column + step[1]]
+            if 0 <= row + step[0] < image.shape[0] and 0 <= column + step[1] < image.shape[1]
+            else 0.0
+            for step in ((0, -1), (0, 1), (-1, 0), (1, 0))
+        }
+        upright = across[row, column] >= down[row, column]
+        level = down[row, column] >= across[row, column]
+        ridge = (upright and neighbours[0, -1] <= one > neighbours[0, 1]) or (
+            level and neighbours[-1, 0] <= one > neighbours[1, 0]
+        )
+        edges[row, column] = one > 4 * power.mean() and ridge
+    return edges
+
+
+def test_edges_and_scikit_image(triple_of):
+    from scalefuse.metrics.fusion.feature_information import _edge
+
+    for image in triple_of(4):
+        found = _edge(image.astype(float))
+        assert found.sum() > 100
+        np.testing.assert_array_equal(found, sobel_edges(image.astype(float)))
+
+
+DMEY = (
+    (10.372785435253828, 8460.820631837405, 76711.87584262254),
+    (-6.7405116242563095, 4048.643685428907, 21106.484681633134),
+    (-2.566769233380801, 1397.03812944435, 2477.6223136165536),
+    (-2.9132182112061353, 1331.7746249975162, 2477.808839176794),
+)
+
+
+def test_wavelet_and_pywavelets(triple_of):
+    from scalefuse.metrics.fusion.meyer_wavelet import meyer_transform
+
+    for image in (triple_of(2)[0].astype(float), np.arange(35.0).reshape(5, 7) ** 2 % 11):
+        quarters = meyer_transform(image)
+        height, width = (size // 2 for size in quarters.shape)
+        parts = quarters.reshape(2, height, 2, width).transpose(0, 2, 1, 3)
+        if image.size == 35:
+            # Of each band by PyWavelets 1.8, dwt2(image, "dmey"): one coefficient, sum of sizes, energy.
+            for part, (one, size, energy) in zip(parts.reshape(4, height, width), DMEY, strict=True):
+                assert part[16, 17] == pytest.approx(one, abs=1e-10)
+                assert np.abs(part).sum() == pytest.approx(size, rel=1e-10)
+                assert (part**2).sum() == pytest.approx(energy, rel=1e-10)
+    pywt = pytest.importorskip("pywt", reason="PyWavelets is not installed; its numbers above are checked")
+    for image in triple_of(2):
+        smooth, (down, across, both) = pywt.dwt2(image.astype(float), "dmey")
+        theirs = np.block([[smooth, down], [across, both]])
+        np.testing.assert_allclose(meyer_transform(image.astype(float)), theirs, atol=1e-10)
+
+
+FEATURES = {
+    "gradient": lambda image: np.gradient(image)[1],
+    "pixel": lambda image: image,
+    "dct": cosine_transform,
+    "edge": sobel_edges,
+}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
 def test_fmi_and_the_papers_equations_window_by_window(triple_of, feature):
     fused, a, b = (image[:9, :12].astype(float) for image in triple_of(9))
     fused[:4, :6] = a[:4, :6]  # some windows are identical
     b[4:, 5:] = 80  # and some are flat in one of the two
-    expected = {"gradient": lambda image: np.gradient(image)[1], "pixel": lambda image: image}[feature]
-    maps = [expected(image) for image in (fused, a, b)]
+    maps = [FEATURES[feature](image) for image in (fused, a, b)]
     values = []
     for row in range(7):
         for column in range(10):

@@ -142,13 +142,37 @@ def test_an_edge_is_one_pixel_wide_for_fmi(triple_of):
     np.testing.assert_array_equal(_edge(step.T), expected.T)
 
 
-@pytest.mark.parametrize("feature", ["pixel", "gradient", "edge", "dct"])
+@pytest.mark.parametrize("feature", ["pixel", "gradient", "edge", "dct", "wavelet"])
 def test_fmi_prefers_a_source_to_noise_with_every_feature(triple, feature):
     _, a, b = triple
     noise = np.random.default_rng(0).uniform(0, 255, a.shape)
     copy = metrics.feature_mutual_information(a, a, b, feature=feature)
     assert copy > 1
     assert copy > metrics.feature_mutual_information(noise, a, b, feature=feature)
+
+
+def test_edge_fmi_by_hand():
+    step = np.zeros((12, 12))
+    step[:, 6:] = 100
+    flat = np.full((12, 12), 30.0)
+    # The edge is column 6. Of ten columns of windows, three see it and share nothing with a flat source;
+    # seven are alike and count 1.
+    assert metrics.feature_mutual_information(step, flat, flat, feature="edge") == pytest.approx(
+        1.4, abs=1e-12
+    )
+    # Half of the rows see the same edge in both.
+    half = np.where(np.arange(12)[:, None] < 6, flat, step)
+    assert metrics.feature_mutual_information(step, step, half, feature="edge") > 1.7
+
+
+@pytest.mark.parametrize("feature", ["edge", "wavelet", "dct"])
+def test_fmi_does_not_see_a_linear_change_of_grey_values(triple, feature):
+    fused, a, b = (image.astype(float) for image in triple)
+    value = metrics.feature_mutual_information(fused, a, b, feature=feature)
+    changed = metrics.feature_mutual_information(fused, a / 2 + 32, b / 4, feature=feature)
+    # The image's mean is one coefficient of the cosine transform, and the level of the wavelet's smooth band,
+    # which some windows share with the bands beside it.
+    assert changed == pytest.approx(value, rel=1e-6 if feature == "edge" else 5e-4)
 
 
 def test_fmi_window_five_differs_and_stays_symmetric(triple):
