@@ -21,7 +21,7 @@ def train(
         Path | None, typer.Option(help="Folder of a run to go on with, from its last finished epoch.")
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(help="Segmentation: cross-validate with so many folds, by group.")
+        int | None, typer.Option(help="Not for fusion: cross-validate with so many folds, by group.")
     ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the full effective configuration and exit.")
@@ -67,8 +67,10 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
     from scalefuse.workflows.train import cross_validate
     from scalefuse.workflows.train import train as run
 
-    if folds is not None and config.task != "segmentation":
-        raise ConfigError(f"--folds is for segmentation, but this configuration is for {config.task}.")
+    if folds is not None and config.task == "fusion":
+        raise ConfigError(
+            "--folds is for segmentation and classification, but this configuration is for fusion."
+        )
 
     def say(line: str) -> None:
         err.print(line, markup=False)

@@ -17,6 +17,8 @@ from scalefuse.config.segmentation import SegmentationRun
 from scalefuse.errors import ConfigError
 
 AnyRun = FusionRun | SegmentationRun | ClassificationRun
+"""A configuration of any task."""
+
 RunConfig = Annotated[AnyRun, Discriminator("task")]
 """The configuration of any training run, told apart by its ``task``."""
 

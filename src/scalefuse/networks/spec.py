@@ -46,6 +46,8 @@ class NetworkSpec:
         read_architecture: ``(authors' state dict) -> constructor arguments``, where their checkpoints come in
             several sizes.
         tiny: Constructor arguments of a small instance, for tests.
+        layers: Beginnings of parameter names, a tuple for each layer from the input to the output, for
+            learning rates that differ by depth; together they cover every parameter once.
         example_shape: ``(C, H, W)`` that the parameter and MAC table is counted at.
     """
 
@@ -62,4 +64,5 @@ class NetworkSpec:
     convert_state_dict: Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], list[str]]] | None = None
     read_architecture: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[tuple[str, ...], ...] = ()
     example_shape: tuple[int, int, int] = (3, 256, 256)

@@ -258,10 +258,14 @@ def load_initial(network: nn.Module, source: str | None) -> None:
     else:
         state = load_bundle(source).state
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    if {name: tensor.shape for name, tensor in state.items()} != expected:
+    found = {name: tensor.shape for name, tensor in state.items()}
+    if found != expected:
+        names = sorted(expected.keys() | found.keys())
+        first = next(name for name in names if found.get(name) != expected.get(name))
+        there, here = (str(tuple(one[first])) if first in one else "missing" for one in (found, expected))
         raise BundleError(
-            f"{source}: holds the weights of another network than the one configured; give one of the same "
-            "network section, or leave init out."
+            f"{source}: holds the weights of another network than the one configured ({first} is {there} "
+            f"there and {here} here); give one of the same network section, or leave init out."
         )
     network.load_state_dict(state)
 

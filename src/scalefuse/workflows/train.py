@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalefuse.config import FusionRun, SegmentationRun, config_yaml, load_config
+from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, config_yaml, load_config
+from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
 
@@ -33,7 +34,7 @@ class TrainResult:
     metrics: dict[str, float]
 
 
-def resume_config(run_folder: Path) -> FusionRun | SegmentationRun:
+def resume_config(run_folder: Path) -> AnyRun:
     """The configuration that a run folder was trained with.
 
     Raises:
@@ -46,7 +47,7 @@ def resume_config(run_folder: Path) -> FusionRun | SegmentationRun:
 
 
 def train(
-    config: FusionRun | SegmentationRun,
+    config: AnyRun,
     *,
     resume: bool = False,
     report: Callable[[Progress], None] | None = None,
@@ -66,6 +67,10 @@ def train(
         OutputError: The run folder holds another run.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
+    if isinstance(config, ClassificationRun):
+        from scalefuse.workflows.train_classification import resolve_classes
+
+        config = resolve_classes(config)
     folder = config.run_folder
     text = config_yaml(config)
     kept = folder / CONFIG
@@ -86,14 +91,17 @@ def train(
     check_writable_folder(folder)
     with atomic_write(kept) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    say = say or (lambda line: None)
     try:
         if isinstance(config, FusionRun):
-            return _train_fusion(config, folder, resume=resume, report=report, say=say or (lambda line: None))
+            return _train_fusion(config, folder, resume=resume, report=report, say=say)
+        if isinstance(config, ClassificationRun):
+            from scalefuse.workflows.train_classification import train_classification
+
+            return train_classification(config, folder, resume=resume, report=report, say=say)
         from scalefuse.workflows.train_segmentation import train_segmentation
 
-        return train_segmentation(
-            config, folder, resume=resume, report=report, say=say or (lambda line: None)
-        )
+        return train_segmentation(config, folder, resume=resume, report=report, say=say)
     except BaseException:
         if not (folder / "checkpoints").is_dir() and not resume:
             # Nothing was trained: leave no folder that looks like a run.
@@ -105,7 +113,7 @@ def train(
 
 
 def cross_validate(
-    config: SegmentationRun,
+    config: SegmentationRun | ClassificationRun,
     folds: int,
     *,
     report: Callable[[Progress], None] | None = None,
@@ -148,10 +156,10 @@ def cross_validate(
     return results
 
 
-def _check_same(new: FusionRun | SegmentationRun, old: FusionRun | SegmentationRun) -> None:
+def _check_same(new: AnyRun, old: AnyRun) -> None:
     """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
     free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
-    fields = ("task", "network", "strategy", "data", "loss", "augmentation", "optimizer")
+    fields = ("task", "network", "strategy", "data", "loss", "augmentation", "mix", "optimizer")
     for name in (*fields, "training"):
         before, after = getattr(old, name, None), getattr(new, name, None)
         if name == "training":
@@ -188,7 +196,7 @@ def _train_fusion(
     from scalefuse.training.fusion_task import FusionTask
 
     training = config.training
-    cases, fingerprint = read_pairs(config.data.train)
+    cases, fingerprint = read_pairs(config.data.train, config.data.exclude)
     if config.data.val:
         val_cases, _ = read_pairs(config.data.val)
     else:

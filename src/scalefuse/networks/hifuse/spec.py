@@ -100,6 +100,22 @@ SPEC = NetworkSpec(
     ),
     convert_state_dict=convert_state_dict,
     read_architecture=read_architecture,
+    layers=(
+        *(
+            tuple(
+                f"{part}.{stage}."
+                for part in (
+                    "local_branch.reductions",
+                    "local_branch.stages",
+                    "global_branch.reductions",
+                    "global_branch.stages",
+                    "fusion_blocks",
+                )
+            )
+            for stage in range(NUM_STAGES)
+        ),
+        ("head_norm.", "head."),
+    ),
     tiny={"num_classes": 3, "embed_dim": 32, "depths": (2, 2, 2, 2)},
     example_shape=(3, 224, 224),
 )

@@ -86,6 +86,11 @@ SPEC = NetworkSpec(
         "stages": ("body.layer1", "body.layer2", "body.layer3", "body.layer4"),
         "head": ("body.fc",),
     },
+    layers=(
+        ("body.conv1.", "body.bn1."),
+        *((f"body.layer{stage}.",) for stage in range(1, 5)),
+        ("body.fc.",),
+    ),
     tiny={"num_classes": 3, "width": 8},
     example_shape=(3, 224, 224),
 )

@@ -1,0 +1,300 @@
+"""Train a classifier from a run configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalefuse.config import ClassificationRun
+from scalefuse.config.base import expand_path
+from scalefuse.errors import BundleError, ConfigError, InputError
+from scalefuse.workflows.train import BUNDLE, TrainResult
+
+if TYPE_CHECKING:
+    from scalefuse.data.classification import ClassificationCase, ClassificationSet
+    from scalefuse.training.fit import Progress
+
+CHECK_PAGE = "data-check.html"
+
+
+def read_data(config: ClassificationRun, *, strict: bool = True) -> ClassificationSet:
+    """The data set that a run names.
+
+    Args:
+        config: The run.
+        strict: Raise on the first fault in the layout; otherwise it is noted.
+
+    Raises:
+        ConfigError: No source is named.
+        InputError: It is no data set.
+    """
+    from scalefuse.data.classification import read_classification
+
+    data = config.data
+    if data.source is None:
+        raise ConfigError(
+            "No training data: name a folder with a folder per class, a CSV file or a MedMNIST .npz file, for "
+            "instance --set data.source=FOLDER."
+        )
+    return read_classification(
+        expand_path(data.source),
+        classes=data.classes,
+        multi_label=data.multi_label,
+        columns=data.columns,
+        images=data.images and expand_path(data.images),
+        groups_csv=data.groups_csv and expand_path(data.groups_csv),
+        group_column=data.group_column,
+        strict=strict,
+    )
+
+
+def resolve_classes(config: ClassificationRun) -> ClassificationRun:
+    """The run with the classes of its data written down, so that they are never found anew.
+
+    Raises:
+        ConfigError: No source is named, or network, weights and classes do not fit together.
+        InputError: The source is no data set.
+    """
+    # Faults of single files are for the data check to list.
+    found = read_data(config, strict=not config.data.check)
+    return config.with_classes(found.classes, multi_label=found.multi_label)
+
+
+def find_cases(
+    config: ClassificationRun, found: ClassificationSet
+) -> tuple[list[ClassificationCase], list[ClassificationCase]]:
+    """Training and validation cases: the source's own splits, a part held out, or a fold.
+
+    Raises:
+        InputError: Nothing to train on or to validate on, or a class that only one side has.
+    """
+    from scalefuse.data.classification import check_trainable
+    from scalefuse.data.splits_stratified import stratified_k_folds, stratified_split_by_fraction
+
+    data, seed = config.data, config.training.seed
+    # A name may stand in both splits.
+    cases = [replace(case, name=case.key) for case in found.cases if case.split in ("train", "all")]
+    val = [replace(case, name=case.key) for case in found.cases if case.split == "val"]
+    if data.folds is not None:
+        cases, val = stratified_k_folds(cases + val, data.folds, seed)[data.fold - 1]
+    elif cases and not val:
+        cases, val = stratified_split_by_fraction(cases, data.val_fraction, seed)
+    check_trainable(found, cases, val)
+    targets = found.targets(val)
+    if (targets == targets[:1]).all():
+        shown = "the same labels" if found.multi_label else f"{found.classes[targets[0]]!r} only"
+        raise InputError(
+            f"{data.source}: the {len(val)} validation image(s) show {shown}, so that nothing can be measured "
+            "on them; add others, or choose another data.val_fraction, data.folds or training.seed."
+        )
+    return cases, val
+
+
+def fingerprint(cases: Iterable[ClassificationCase]) -> str:
+    """SHA-256 over names, labels and contents of the images."""
+    total = hashlib.sha256()
+    for case in cases:
+        content = case.path.read_bytes() if case.path is not None else case.read().pixels.tobytes()
+        name = case.path.name if case.path is not None else case.name
+        total.update(f"{name}\0{case.labels}".encode() + hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+def train_classification(
+    config: ClassificationRun,
+    folder: Path,
+    *,
+    resume: bool,
+    report: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> TrainResult:
+    """Train; see :func:`scalefuse.workflows.train.train`.
+
+    Args:
+        config: The run, with its classes; see :func:`resolve_classes`.
+        folder: Of the run.
+        resume: Go on from the last checkpoint.
+        report: Called after every batch and epoch.
+        say: Called with lines about the data.
+
+    Raises:
+        ConfigError: No source is named.
+        InputError: The data check found errors, or the data cannot be trained on.
+        BundleError: ``init`` is for other classes or another network.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    from scalefuse.catalog import NETWORKS
+    from scalefuse.data.classification_dataset import ClassificationDataset
+    from scalefuse.data.sampling import EpochSampler
+    from scalefuse.training.classification_loss import WeightedLoss, class_weights, mean_weight
+    from scalefuse.training.classification_task import ClassificationTask
+    from scalefuse.training.fit import fit, load_best, load_initial, round_to_half
+
+    data, training = config.data, config.training
+    if data.check:
+        _check(config, folder, say)
+    found = read_data(config)
+    cases, val_cases = find_cases(config, found)
+    say(f"{len(cases)} training and {len(val_cases)} validation images, classes: {', '.join(found.classes)}")
+    targets = torch.from_numpy(found.targets(cases))
+    preprocessing = data.preprocessing(multi_label=found.multi_label)
+    channels, num_classes = config.network.in_channels, len(found.classes)
+    options: dict[str, Any] = {"num_classes": num_classes}
+    dataset = ClassificationDataset(
+        cases, preprocessing, channels, **options, augmentation=config.augmentation, seed=training.seed
+    )
+    val_set = ClassificationDataset(val_cases, preprocessing, channels, **options)
+    sampler = EpochSampler(
+        [case.label for case in cases],
+        seed=training.seed,
+        balance=data.balance,
+        num_samples=training.samples_per_epoch,
+    )
+    if len(sampler) < 2:
+        raise InputError(f"{data.source}: {len(sampler)} training image(s); at least 2 a step are needed.")
+    torch.manual_seed(training.seed)
+    network = NETWORKS[config.network.name].build(config.network)
+    if config.init is not None and not resume:
+        check_initial(config.init, found.classes)
+        load_initial(network, config.init)
+    dataset.preload()
+    loader = DataLoader(
+        dataset,
+        batch_size=min(training.batch_size, len(sampler)),
+        sampler=sampler,
+        num_workers=training.workers,
+        # A last batch of one image has no variance for batch normalisation.
+        drop_last=True,
+    )
+    weights = class_weights(config.loss.class_weights, targets, num_classes, found.classes)
+    scale = mean_weight(weights, targets, torch.tensor([case.weight for case in cases]))
+    loss = WeightedLoss(config.loss, weights, multi_label=found.multi_label, scale=scale)
+    task = ClassificationTask(network, config, training.epochs * len(loader), loss)
+    best = fit(
+        task,
+        loader,
+        DataLoader(val_set, batch_size=training.batch_size),
+        training,
+        folder,
+        monitor=task.monitor,
+        mode=task.mode,
+        resume=resume,
+        report=report,
+    )
+    load_best(task, best)
+    network.eval()
+    if config.half:
+        round_to_half(network)
+    say("fitting temperature and prediction sets on the validation images")
+    return _write_bundle(config, folder, network, found, cases, val_cases)
+
+
+def _write_bundle(
+    config: ClassificationRun,
+    folder: Path,
+    network: Any,
+    found: ClassificationSet,
+    cases: Sequence[ClassificationCase],
+    val_cases: Sequence[ClassificationCase],
+) -> TrainResult:
+    """Measure and calibrate on the validation images, as the predictor sees them, and write the bundle."""
+    import torch
+
+    from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
+    from scalefuse.evaluation.fit_classification import fit_postprocessing
+    from scalefuse.inference.classifier import Classifier
+    from scalefuse.report.model_card import model_card
+    from scalefuse.training.classification_measures import classification_measures
+
+    preprocessing = config.data.preprocessing(multi_label=found.multi_label)
+    classifier = Classifier(
+        network,
+        labels=found.classes,
+        preprocessing=preprocessing,
+        multi_label=found.multi_label,
+        in_channels=config.network.in_channels,
+    )
+    logits = classifier.logits(case.read() for case in val_cases)
+    targets = found.targets(val_cases)
+    measures = classification_measures(
+        torch.from_numpy(logits), torch.from_numpy(targets), multi_label=found.multi_label
+    )
+    metrics = {f"val/{name}": value for name, value in measures.items()}
+    postprocessing = fit_postprocessing(
+        logits,
+        targets,
+        found.classes,
+        multi_label=found.multi_label,
+        sensitivity=config.decision.sensitivity,
+        positive=config.decision.positive,
+        coverage=config.decision.coverage,
+    )
+    info = BundleInfo(
+        name=config.name,
+        task="classification",
+        network=config.network,
+        preprocessing=preprocessing.model_dump(mode="json"),
+        labels=found.classes,
+        postprocessing=postprocessing.model_dump(mode="json"),
+        training_data=TrainingData(
+            description=config.description,
+            licence=config.licence,
+            num_cases=len(cases),
+            fingerprint=fingerprint(cases),
+        ),
+        metrics=dict(metrics),
+        config=config.model_dump(mode="json"),
+    )
+    card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
+    bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card, half=config.half)
+    return TrainResult(folder, bundle, metrics)
+
+
+def check_initial(source: str, classes: Sequence[str]) -> None:
+    """Refuse weights to start from that were trained to tell other classes apart.
+
+    Args:
+        source: A bundle; of a run's ``.ckpt`` file, which names no classes, only shapes are compared later.
+        classes: Of the data.
+
+    Raises:
+        BundleError: Another number of classes, or the same ones in another order.
+    """
+    from scalefuse.bundle import load_bundle
+
+    if source.endswith(".ckpt"):
+        return
+    info = load_bundle(source).info
+    if info.task != "classification":
+        raise BundleError(
+            f"{source}: is a {info.task} model, but a classification one is needed to start from."
+        )
+    if len(info.labels) != len(classes):
+        raise BundleError(
+            f"{source}: tells {len(info.labels)} classes apart ({', '.join(info.labels)}), but the data have "
+            f"{len(classes)} ({', '.join(classes)}); start from a model of as many classes, or leave init out."
+        )
+    if info.labels != tuple(classes) and set(info.labels) == set(classes):
+        raise BundleError(
+            f"{source}: has the classes in another order ({', '.join(info.labels)}); set data.classes to it."
+        )
+
+
+def _check(config: ClassificationRun, folder: Path, say: Callable[[str], None]) -> None:
+    from scalefuse.data.check_classification import check_classification
+    from scalefuse.report.data_check import write_data_check_html
+
+    check = check_classification(read_data(config, strict=False), intensity=config.data.intensity)
+    for line in check.lines():
+        say(f"data check: {line}")
+    write_data_check_html(check, folder / CHECK_PAGE)
+    if check.has_errors:
+        raise InputError(
+            f"{config.data.source}: the data check found errors (above and in {folder / CHECK_PAGE}); "
+            "mend the data, or leave the check out with --set data.check=false."
+        )

@@ -1,0 +1,82 @@
+"""Measures during validation against scikit-learn."""
+
+import math
+
+import pytest
+import torch
+from sklearn import metrics
+
+from scalefuse.training.classification_measures import MEASURES, classification_measures
+
+
+def draw(num_classes, count=60):
+    generator = torch.manual_seed(num_classes)
+    targets = torch.randint(0, num_classes, (count,), generator=generator)
+    logits = torch.randn(count, num_classes, generator=generator)
+    logits[torch.arange(count), targets] += 0.8
+    return logits, targets
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_one_label_as_scikit_learn(num_classes):
+    logits, targets = draw(num_classes)
+    found = classification_measures(logits, targets, multi_label=False)
+    assert tuple(found) == MEASURES
+    predicted, probabilities = logits.argmax(1), logits.double().softmax(1)
+    if num_classes == 2:
+        areas = (
+            metrics.roc_auc_score(targets, probabilities[:, 1]),
+            metrics.average_precision_score(targets, probabilities[:, 1]),
+        )
+    else:
+        one_hot = torch.nn.functional.one_hot(targets, num_classes)
+        areas = (
+            metrics.roc_auc_score(targets, probabilities, multi_class="ovr"),
+            metrics.average_precision_score(one_hot, probabilities),
+        )
+    expected = {
+        "loss": metrics.log_loss(targets, probabilities),
+        "accuracy": metrics.accuracy_score(targets, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(targets, predicted),
+        "f1": metrics.f1_score(targets, predicted, average="macro"),
+        "auroc": areas[0],
+        "auprc": areas[1],
+        "mcc": metrics.matthews_corrcoef(targets, predicted),
+    }
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_several_labels_as_scikit_learn():
+    generator = torch.manual_seed(4)
+    targets = (torch.rand(60, 3, generator=generator) < torch.tensor([0.5, 0.3, 0.1])).long()
+    logits = torch.randn(60, 3, generator=generator) + targets
+    found = classification_measures(logits, targets, multi_label=True)
+    predicted, probabilities = (logits > 0).long(), logits.sigmoid()
+    each = [(targets[:, k], predicted[:, k]) for k in range(3)]
+    expected = {
+        "loss": sum(metrics.log_loss(targets[:, k], probabilities[:, k]) for k in range(3)) / 3,
+        "accuracy": (predicted == targets).float().mean().item(),
+        "balanced_accuracy": sum(metrics.balanced_accuracy_score(*pair) for pair in each) / 3,
+        "f1": metrics.f1_score(targets, predicted, average="macro"),
+        "auroc": metrics.roc_auc_score(targets, probabilities, average="macro"),
+        "auprc": metrics.average_precision_score(targets, probabilities, average="macro"),
+        "mcc": sum(metrics.matthews_corrcoef(*pair) for pair in each) / 3,
+    }
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_class_without_images_is_left_out():
+    logits, targets = draw(3)
+    shown = targets < 2
+    found = classification_measures(logits[shown], targets[shown], multi_label=False)
+    recalls = [(logits[targets == k].argmax(1) == k).float().mean().item() for k in (0, 1)]
+    assert found["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
+    pairs = [metrics.roc_auc_score(targets[shown] == k, logits[shown].softmax(1)[:, k]) for k in (0, 1)]
+    assert found["auroc"] == pytest.approx(sum(pairs) / 2, abs=1e-5)
+
+
+def test_one_class_alone_cannot_be_ranked():
+    for count in (2, 3):
+        found = classification_measures(torch.randn(4, count), torch.zeros(4).long(), multi_label=False)
+        assert math.isnan(found["auroc"])
+        assert math.isnan(found["auprc"])
