@@ -28,6 +28,19 @@ def folders(tmp_path):
     return PairFolders(a=tmp_path / "a", b=tmp_path / "b")
 
 
+def test_subjects_are_left_out_by_name(folders):
+    everything, whole = read_pairs([folders])
+    cases, fingerprint = read_pairs([folders, folders], "^[12]$")
+    assert [case.name for case in everything] == ["0", "1", "2"]
+    assert [case.name for case in cases] == ["0", "0"]
+    assert fingerprint != whole
+    assert read_pairs([folders], "x")[1] == whole
+    with pytest.raises(InputError, match="every pair"):
+        read_pairs([folders], r"\d")
+    with pytest.raises(ValueError, match="no regular expression"):
+        FusionData(exclude="(")
+
+
 def test_a_sample_depends_on_the_seed_and_its_key_only():
     cases = [case(), case("2")]
     config = FusionData(crop=48)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from scalefuse.config.base import DataPath, RunBase, RunName
 from scalefuse.data.intensity import IntensityRange
@@ -40,6 +41,8 @@ class FusionData(Schema):
         val_fraction: Part of the training *subjects* to hold out where ``val`` is empty.
         subject_pattern: Regular expression whose first group is the subject in a file name, so that no
             subject is in both; where None every pair counts as its own subject.
+        exclude: Regular expression; training pairs in whose name it is found are left out, such as those of
+            a subject that the result is to be measured on.
         crop: Side of the random square crops in pixels, or None for whole images (all of one size).
         min_foreground: Smallest part of a crop above 8 % brightness in both modalities; others are redrawn.
         flips: Mirror crops at random, left-right and up-down.
@@ -50,10 +53,20 @@ class FusionData(Schema):
     val: tuple[PairFolders, ...] = ()
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     subject_pattern: str | None = None
+    exclude: str | None = None
     crop: Annotated[int, Field(ge=48)] | None = 128
     min_foreground: Annotated[float, Field(ge=0, lt=1)] = 0.2
     flips: bool = True
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @field_validator("exclude")
+    @classmethod
+    def _check_exclude(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        return value
 
 
 class FusionObjective(Schema):
@@ -66,6 +79,8 @@ class FusionObjective(Schema):
         vif: Visual information fidelity summed over both sources.
         qabf: Edges kept.
         scd: Sum of the correlations of differences.
+        scd_enough: SCD, at most 2, above which more of it counts for nothing: it is highest for the plain sum
+            of both images, where the other measures are low.
         intensity: Mean absolute difference from the pixel-wise maximum.
     """
 
@@ -73,6 +88,7 @@ class FusionObjective(Schema):
     vif: Weight = 1.0
     qabf: Weight = 2.0
     scd: Weight = 0.3
+    scd_enough: Annotated[float, Field(gt=0, le=2)] = 2.0
     intensity: Weight = 2.0
 
 

@@ -36,15 +36,15 @@ class PairCase:
     b: NDArray[np.float32]
 
 
-def read_pairs(folders: Sequence[PairFolders]) -> tuple[list[PairCase], str]:
-    """Read all pairs of some folders.
+def read_pairs(folders: Sequence[PairFolders], exclude: str | None = None) -> tuple[list[PairCase], str]:
+    """Read all pairs of some folders, but those in whose name the regular expression ``exclude`` is found.
 
     Returns:
         The pairs, and the SHA-256 fingerprint over names and file contents.
 
     Raises:
         InputError: A folder is missing or holds no pairs, a partner is missing, a file cannot be read, or the
-            sizes of a pair differ.
+            sizes of a pair differ; or no pair is left.
     """
     cases: list[PairCase] = []
     fingerprint = hashlib.sha256()
@@ -54,9 +54,13 @@ def read_pairs(folders: Sequence[PairFolders]) -> tuple[list[PairCase], str]:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}{more} Training data must be complete: add or remove files.")
         for pair in pairs:
+            if exclude is not None and re.search(exclude, pair.name):
+                continue
             cases.append(_read_pair(pair, entry))
             for path in (pair.a, pair.b):
                 fingerprint.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    if folders and not cases:
+        raise InputError(f"data.exclude {exclude!r} is found in every pair's name; leave fewer out.")
     return cases, fingerprint.hexdigest()
 
 
