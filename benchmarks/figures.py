@@ -26,7 +26,7 @@ from scalefuse.workflows.evaluate_fusion import evaluate
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PRIVATE = ROOT / "docs" / "results", ROOT / "build" / "figures"
 METRICS = ("VIF", "Qabf", "SSIM", "SCD", "MI", "EN", "SD", "SF", "AG", "PSNR")
-DEFAULT = "local_energy_ratio"
+DEFAULT = "two_scale_energy_ratio"
 METHODS = (DEFAULT, *(name for name in STRATEGIES if name != DEFAULT))
 SETS = {
     "CT-MRI": ("aanlib-ct-mri", "val", "CT", "validation subjects, none of them trained on"),

@@ -48,7 +48,7 @@ def evaluate(
 ) -> None:
     """Measure a model, or results that were made before: per-case CSV, summary JSON, picture sheet.
 
-    Example: scalefuse evaluate CT/ MRI/ -s local_energy_ratio -s softmax_nuclear_norm -o evaluation/
+    Example: scalefuse evaluate CT/ MRI/ -s two_scale_energy_ratio -s softmax_nuclear_norm -o evaluation/
 
     Example: scalefuse evaluate msrf-net-nuclei nuclei/ --split val -o evaluation/
     """

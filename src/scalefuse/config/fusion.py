@@ -135,7 +135,7 @@ class FusionRun(RunBase):
     name: RunName = "dilran"
     task: Literal["fusion"] = "fusion"
     network: DILRANConfig = DILRANConfig()
-    strategy: str = "local_energy_ratio"
+    strategy: str = "two_scale_energy_ratio"
     data: FusionData = FusionData()
     loss: FusionLoss = FusionLoss()
 

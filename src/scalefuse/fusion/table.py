@@ -20,6 +20,7 @@ STRATEGIES: dict[str, Strategy] = {
     "l1_norm_raw": strategies.l1_norm_raw,
     "l1_norm_half": strategies.l1_norm_half,
     "local_energy_ratio": adaptive.local_energy_ratio,
+    "two_scale_energy_ratio": adaptive.two_scale_energy_ratio,
 }
 """Name → function of two feature tensors ``(N, C, H, W)``."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from scalefuse.bundle import Bundle
 
-DEFAULT_STRATEGY = "local_energy_ratio"
+DEFAULT_STRATEGY = "two_scale_energy_ratio"
 """Strategy used where neither the user nor the bundle names one."""
 
 

@@ -63,8 +63,9 @@ class FusionTask(pl.LightningModule):
             terms = fusion_terms(drawn[len(images) :].clamp(0, 1), a, b)
             parts |= terms._asdict()
             total = total + weights.fusion.intensity * terms.intensity
-            for name in ("ssim", "vif", "qabf", "scd"):
+            for name in ("ssim", "vif", "qabf"):
                 total = total - getattr(weights.fusion, name) * parts[name]
+            total = total - weights.fusion.scd * terms.scd.clamp_max(weights.fusion.scd_enough)
         return {"loss": total, **parts}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
