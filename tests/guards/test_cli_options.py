@@ -15,7 +15,8 @@ OPTIONS = {
     "networks": "name --set",
     "predict": "model source --output -o --ensemble --probability --no-probability --overlay --no-overlay "
     "--instances --regions --no-regions --postprocess --no-postprocess --tta --no-tta --range "
-    "--skip-existing --no-skip-existing",
+    "--skip-existing --no-skip-existing --explain --stage --class --embeddings --coverage --sensitivity "
+    "--format --batch-size",
     "train": "config --set --output -o --resume --print-config --folds",
 }
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from scalefuse.bundle import Bundle
+    from scalefuse.workflows.classify import ClassifyOptions
+    from scalefuse.workflows.predict import PredictOptions
 
 
 class Instances(StrEnum):
@@ -17,49 +22,181 @@ class Instances(StrEnum):
     WATERSHED = "watershed"
 
 
+class Table(StrEnum):
+    """Formats of the table of predictions."""
+
+    BOTH = "both"
+    CSV = "csv"
+    JSON = "json"
+
+
+_FORMATS: dict[Table, tuple[Literal["csv", "json"], ...]] = {
+    Table.BOTH: ("csv", "json"),
+    Table.CSV: ("csv",),
+    Table.JSON: ("json",),
+}
+
+SEGMENTATION_ONLY = ("probability", "overlay", "instances", "regions", "tta", "skip_existing")
+CLASSIFICATION_ONLY = (
+    *("explain", "stage", "label", "embeddings", "coverage", "sensitivity", "table", "batch_size"),
+)
+"""Parameters of :func:`predict` that mean nothing to the other task, and are refused there."""
+
+_MASKS, _CLASSES = "Segmentation", "Classification"
+
+
 def predict(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file.")],
-    source: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.", metavar="INPUT")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A picture or a folder of pictures; to classify, also a CSV or MedMNIST file.",
+            metavar="INPUT",
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
         "predicted"
     ),
     ensemble: Annotated[
         list[str] | None, typer.Option(help="Another bundle to average with; repeatable.")
     ] = None,
-    probability: Annotated[bool, typer.Option(help="Write the probability map too, 16 bits.")] = False,
-    overlay: Annotated[bool, typer.Option(help="Write the picture with the mask's outline.")] = True,
-    instances: Annotated[
-        Instances, typer.Option(help="Number the objects; watershed parts touching ones.")
-    ] = Instances.NONE,
-    regions: Annotated[bool, typer.Option(help="Write a CSV table of the objects.")] = False,
-    postprocess: Annotated[bool, typer.Option(help="Use the model's fitted threshold and cleaning.")] = True,
-    tta: Annotated[
-        bool, typer.Option(help="Average over flips and rotations; eight times the work.")
-    ] = False,
+    postprocess: Annotated[bool, typer.Option(help="Use what was fitted on validation data.")] = True,
     intensity: Annotated[
         str | None,
         typer.Option("--range", help="Values that become black and white, such as window:40:80 or minmax."),
     ] = None,
-    skip_existing: Annotated[bool, typer.Option(help="Keep masks that stand there already.")] = False,
+    probability: Annotated[
+        bool, typer.Option(help="Write the probability map too, 16 bits.", rich_help_panel=_MASKS)
+    ] = False,
+    overlay: Annotated[
+        bool, typer.Option(help="Write the picture with the mask's outline.", rich_help_panel=_MASKS)
+    ] = True,
+    instances: Annotated[
+        Instances,
+        typer.Option(help="Number the objects; watershed parts touching ones.", rich_help_panel=_MASKS),
+    ] = Instances.NONE,
+    regions: Annotated[
+        bool, typer.Option(help="Write a CSV table of the objects.", rich_help_panel=_MASKS)
+    ] = False,
+    tta: Annotated[
+        bool,
+        typer.Option(help="Average over flips and rotations; eight times the work.", rich_help_panel=_MASKS),
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option(help="Keep masks that stand there already.", rich_help_panel=_MASKS)
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Write where the evidence lies, over each picture.", rich_help_panel=_CLASSES
+        ),
+    ] = False,
+    stage: Annotated[
+        int | None,
+        typer.Option(
+            help="Stage of the network to explain, from 1 (fine) to 4 (coarse).", rich_help_panel=_CLASSES
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="Class to explain, and class of --sensitivity.", rich_help_panel=_CLASSES
+        ),
+    ] = None,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Write the feature vectors.", rich_help_panel=_CLASSES)
+    ] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of pictures whose prediction set shall hold the truth, such as 0.95.",
+            rich_help_panel=_CLASSES,
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(help="Share of the class that shall be called, such as 0.95.", rich_help_panel=_CLASSES),
+    ] = None,
+    table: Annotated[
+        Table, typer.Option("--format", help="Format of the predictions.", rich_help_panel=_CLASSES)
+    ] = Table.BOTH,
+    batch_size: Annotated[int, typer.Option(help="Pictures at once.", min=1, rich_help_panel=_CLASSES)] = 16,
 ) -> None:
-    """Segment a picture or a folder: a mask in the picture's size, and more on request.
+    """Segment or classify a picture or a folder, as the bundle does.
+
+    A segmentation bundle writes a mask in each picture's size, a classification bundle a table of
+    predictions, and either of them more on request.
 
     Example: scalefuse predict msrf-net-nuclei slides/ -o masks/ --instances watershed --regions
     """
-    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
+    from scalefuse.bundle import load_bundle
+
+    bundle = load_bundle(model)
+    models: list[str | Bundle] = [bundle, *(ensemble or [])]
+    if bundle.info.task == "classification":
+        from scalefuse.workflows.classify import ClassifyOptions
+
+        _refuse(context, SEGMENTATION_ONLY, "segmentation", bundle)
+        _classify(
+            models,
+            source,
+            output,
+            ClassifyOptions(
+                formats=_FORMATS[table],
+                explain=explain,
+                stage=stage,
+                label=label,
+                embeddings=embeddings,
+                coverage=coverage,
+                sensitivity=sensitivity,
+                postprocess=postprocess,
+                intensity=intensity,
+                batch_size=batch_size,
+            ),
+        )
+        return
     from scalefuse.workflows.predict import PredictOptions
+
+    _refuse(context, CLASSIFICATION_ONLY, "classification", bundle)
+    _segment(
+        models,
+        source,
+        output,
+        PredictOptions(
+            probability=probability,
+            overlay=overlay,
+            instances=instances.value,
+            regions=regions,
+            postprocess=postprocess,
+            tta=tta,
+            intensity=intensity,
+            skip_existing=skip_existing,
+        ),
+    )
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], task: str, bundle: Bundle) -> None:
+    """Refuse options of another task: ignored in silence, they would promise what is not done."""
+    from scalefuse.errors import InputError
+
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            off = context.params[parameter.name] is False
+            given.append((parameter.secondary_opts if off else parameter.opts)[0])
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: for {task} only, but {bundle.source} is a bundle for {bundle.info.task}; "
+            "leave it out, or choose another bundle."
+        )
+
+
+def _segment(models: list[str | Bundle], source: Path, output: Path, options: PredictOptions) -> None:
+    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
     from scalefuse.workflows.predict import predict as run
 
-    options = PredictOptions(
-        probability=probability,
-        overlay=overlay,
-        instances=instances.value,
-        regions=regions,
-        postprocess=postprocess,
-        tta=tta,
-        intensity=intensity,
-        skip_existing=skip_existing,
-    )
     total = 0
     with progress_bar("pictures") as bar:
         task = bar.add_task("Segmenting", total=None)
@@ -70,7 +207,7 @@ def predict(
             bar.update(task, total=count)
 
         result = run(
-            [model, *(ensemble or [])],
+            models,
             source,
             output,
             options,
@@ -79,6 +216,39 @@ def predict(
         )
     kept = f", {len(result.skipped)} pictures kept" if result.skipped else ""
     out.print(f"{len(result.written)} files written{kept}: {output}", markup=False)
+    err.print(NOTICE, style="dim")
+    if result.failures:
+        print_failures(result.failures, total)
+        raise typer.Exit(3)
+
+
+def _classify(models: list[str | Bundle], source: Path, output: Path, options: ClassifyOptions) -> None:
+    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
+    from scalefuse.workflows.classify import classify
+
+    total = 0
+    with progress_bar("pictures") as bar:
+        task = bar.add_task("Classifying", total=None)
+
+        def start(count: int) -> None:
+            nonlocal total
+            total = count
+            bar.update(task, total=count)
+
+        result = classify(
+            models,
+            source,
+            output,
+            options,
+            on_start=start,
+            on_image=lambda file, problem: bar.advance(task),
+        )
+    for note in result.notes:
+        err.print(f"note: {note}", markup=False)
+    out.print(
+        f"{result.num_pictures} pictures classified, {len(result.written)} files written: {output}",
+        markup=False,
+    )
     err.print(NOTICE, style="dim")
     if result.failures:
         print_failures(result.failures, total)

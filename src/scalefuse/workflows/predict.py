@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.bundle import load_bundle
+from scalefuse.bundle import Bundle, load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
@@ -79,7 +79,7 @@ class PredictResult:
 
 
 def predict(
-    models: Sequence[str],
+    models: Sequence[str | Bundle],
     source: Path,
     output: Path,
     options: PredictOptions | None = None,
@@ -94,7 +94,7 @@ def predict(
     ``NAME_instances.png`` (``.tif`` above 65535 objects) and ``NAME_regions.csv``.
 
     Args:
-        models: A bundle's name or path; of several, probabilities are averaged.
+        models: A bundle, its name or path; of several, probabilities are averaged.
         source: A picture or a folder of pictures.
         output: Folder for the results.
         options: What to write.
@@ -105,7 +105,7 @@ def predict(
         ScaleFuseError: Nothing could start, the only picture failed, or all need a range to be chosen.
     """
     options = options or PredictOptions()
-    bundles = [load_bundle(model) for model in models]
+    bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
     extra: dict[str, Any] = {"tta": options.tta}
     if options.intensity is not None:
         extra["intensity"] = IntensityRange.parse(options.intensity)

@@ -1,0 +1,252 @@
+"""Apply a trained classification model to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.data.atomic import results_folder
+from scalefuse.data.image import Image
+from scalefuse.data.write import check_folder_name, write_pixels
+from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
+from scalefuse.inference.classifier import Classifier
+from scalefuse.inference.operating_point import OperatingPoint
+from scalefuse.report.heatmap import heat_overlay
+from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
+from scalefuse.workflows.classify_tables import Predictions, write_embeddings, write_predictions
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What to write, and how to compute it.
+
+    Attributes:
+        formats: Of the table: ``csv``, ``json`` or both.
+        explain: Draw where the evidence lies, for each picture.
+        stage: Of the network, for the explanation; None for the last one with at least 7×7 cells.
+        label: The class to explain, and the class that ``sensitivity`` is of; None for what each picture is
+            called, and for the second of two classes.
+        embeddings: Write the feature vectors: ``.npz``, or ``.csv`` where this is the only format.
+        coverage: Of the prediction sets; None for the model's own.
+        sensitivity: Choose the threshold that reaches it on the calibration cases; None for the model's own
+            decision.
+        postprocess: Use what was fitted on validation data; without it there are no sets.
+        intensity: Which values become black and white, where the model does not say.
+        batch_size: Pictures that go through the network at once; one by one where they are explained.
+    """
+
+    formats: tuple[Literal["csv", "json"], ...] = ("csv", "json")
+    explain: bool = False
+    stage: int | None = None
+    label: str | None = None
+    embeddings: bool = False
+    coverage: float | None = None
+    sensitivity: float | None = None
+    postprocess: bool = True
+    intensity: str | None = None
+    batch_size: int = 16
+
+
+@dataclass
+class ClassifyResult:
+    """What a batch did.
+
+    Attributes:
+        written: Files written, in order.
+        num_pictures: Pictures classified.
+        failures: One line per picture that failed.
+        notes: What a reader of the results must know.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    num_pictures: int = 0
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def classify(
+    models: Sequence[str | Path | Bundle],
+    source: Path,
+    output: Path,
+    options: ClassifyOptions | None = None,
+    *,
+    on_start: Callable[[int], None] | None = None,
+    on_image: Callable[[Path, str | None], None] | None = None,
+) -> ClassifyResult:
+    """Classify a picture, a folder with the folders in it, or a table; a bad picture stops no others.
+
+    Writes ``predictions.csv`` and ``predictions.json`` (decision, probabilities, prediction set), and what
+    the options ask for: ``NAME_explanation.png`` for each picture, ``embeddings.npz`` or ``.csv``.
+
+    Args:
+        models: A bundle, its name or path; of several, probabilities are averaged.
+        source: See :func:`scalefuse.workflows.classify_inputs.find_inputs`.
+        output: Folder for the results.
+        options: What to write.
+        on_start: Called once with the number of pictures.
+        on_image: Called after every picture with its path and its error, or None.
+
+    Raises:
+        ScaleFuseError: Nothing could start, the only picture failed, or all need a range to be chosen.
+    """
+    options = options or ClassifyOptions()
+    bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
+    extra: dict[str, Any] = {} if options.intensity is None else {"intensity": options.intensity}
+    classifier = Classifier.from_bundle(
+        bundles, postprocess=options.postprocess, batch_size=options.batch_size, **extra
+    )
+    point, coverage = _check(classifier, options)
+    inputs, problems = find_inputs(source, output)
+    check_folder_name(output)
+    batch = _Batch(classifier, options, output, point)
+    if options.explain:
+        names = explanation_names(inputs)
+        batch.drawings = {one.name: output / name for one, name in zip(inputs, names, strict=True)}
+        batch.inputs = {one.path.resolve() for one in inputs if one.path is not None}
+    batch.result.failures += problems
+    if on_start is not None:
+        on_start(len(inputs) + len(problems))
+    size = 1 if options.explain else options.batch_size
+    with results_folder(output):
+        for start in range(0, len(inputs), size):
+            for one, problem in batch.run(inputs[start : start + size], alone=len(inputs) == 1):
+                if on_image is not None:
+                    on_image(one.path or Path(one.name), problem)
+        if batch.names:
+            batch.write([bundle.info.name for bundle in bundles], coverage)
+        elif batch.unchosen is not None:
+            # Not a bad picture among others: the command lacks an option.
+            raise batch.unchosen
+    return batch.result
+
+
+def _check(classifier: Classifier, options: ClassifyOptions) -> tuple[OperatingPoint | None, float | None]:
+    """Operating point and coverage to use, after refusing what cannot be done, before any picture is read."""
+    fitted = options.coverage is not None or options.sensitivity is not None
+    if fitted and len(classifier.engines) > 1:
+        raise InputError(
+            "Coverage and sensitivity are calibrated for single models, and an ensemble has no calibration "
+            "of its own; leave them or the ensemble out."
+        )
+    if fitted and not options.postprocess:
+        raise InputError(
+            "Coverage and sensitivity come from what was fitted on validation data; leave them out, or allow "
+            "post-processing."
+        )
+    if options.stage is not None and not options.explain:
+        raise InputError("A stage is chosen for explanations; ask for them, or leave the stage out.")
+    if options.label is not None and not options.explain and options.sensitivity is None:
+        raise InputError(
+            "A class is named for explanations or for a sensitivity; ask for one of them, or leave it out."
+        )
+    if options.label is not None and options.label not in classifier.labels:
+        raise InputError(f"No class {options.label!r}; the model knows {', '.join(classifier.labels)}.")
+    if options.explain:
+        classifier.check_stages(options.stage)
+    if options.embeddings:
+        classifier.check_embeddings()
+    fits = classifier.postprocessing
+    coverage = options.coverage
+    if coverage is None and any(fits.true_probabilities):
+        coverage = fits.coverage
+    if coverage is not None:
+        classifier.prediction_sets(np.empty((0, len(classifier.labels))), coverage)
+    point = fits.operating_point
+    if options.sensitivity is not None:
+        point = classifier.operating_point(options.sensitivity, options.label)
+    return point, coverage
+
+
+@dataclass
+class _Batch:
+    """The work under way: what was asked for, and what was found so far."""
+
+    classifier: Classifier
+    options: ClassifyOptions
+    output: Path
+    point: OperatingPoint | None
+    drawings: dict[str, Path] = field(default_factory=dict)
+    inputs: set[Path] = field(default_factory=set)
+    names: list[str] = field(default_factory=list)
+    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
+    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    unchosen: IntensityChoiceError | None = None
+    result: ClassifyResult = field(default_factory=ClassifyResult)
+
+    def run(
+        self, pictures: Sequence[ClassifyInput], *, alone: bool
+    ) -> list[tuple[ClassifyInput, str | None]]:
+        """Classify some pictures; gives each with its error, or None."""
+        tensors, images, good = [], [], []
+        outcome: list[tuple[ClassifyInput, str | None]] = []
+        for one in pictures:
+            try:
+                image = one.read()
+                tensors.append(self.classifier.prepare(image))
+            except ScaleFuseError as error:
+                if alone:
+                    raise
+                if isinstance(error, IntensityChoiceError):
+                    self.unchosen = self.unchosen or error
+                self.result.failures.append(str(error))
+                outcome.append((one, str(error)))
+            else:
+                good.append(one)
+                outcome.append((one, None))
+                if self.options.explain:
+                    images.append(image)
+        if not good:
+            return outcome
+        batch = torch.stack(tensors)
+        probabilities = self.classifier.postprocessing.activate(self.classifier.batch_logits(batch))
+        if self.options.embeddings:
+            self.vectors.append(self.classifier.batch_embeddings(batch))
+        for one, image, row in zip(good, images, probabilities, strict=False):
+            self._draw(one, image, row)
+        self.names += [one.name for one in good]
+        self.probabilities.append(probabilities)
+        return outcome
+
+    def write(self, models: Sequence[str], coverage: float | None) -> None:
+        """Write the tables."""
+        found = Predictions(
+            classifier=self.classifier,
+            models=tuple(models),
+            names=tuple(self.names),
+            probabilities=np.concatenate(self.probabilities),
+            operating_point=self.point,
+            coverage=coverage,
+            explanations={
+                name: path.relative_to(self.output).as_posix() for name, path in self.drawings.items()
+            },
+            failures=tuple(self.result.failures),
+        )
+        self.result.written += write_predictions(found, self.output, self.options.formats)
+        if self.options.embeddings:
+            vectors = np.concatenate(self.vectors)
+            kind: Literal["csv", "npz"] = "csv" if self.options.formats == ("csv",) else "npz"
+            self.result.written.append(write_embeddings(self.output, found.names, vectors, kind))
+        self.result.num_pictures = len(self.names)
+        self.result.notes += found.notes()
+
+    def _draw(self, one: ClassifyInput, image: Image, probabilities: NDArray[np.float32]) -> None:
+        path = self.drawings[one.name]
+        if path.exists() and path.resolve() in self.inputs:
+            raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
+        if self.options.label is not None:
+            index = self.classifier.labels.index(self.options.label)
+        elif self.classifier.multi_label:
+            index = int(probabilities.argmax())
+        else:
+            index = int(self.classifier.decide(probabilities[None], self.point)[0])
+        found = self.classifier.explain(image, stage=self.options.stage, class_index=index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_pixels(path, heat_overlay(image.pixels, found.map))
+        self.result.written.append(path)

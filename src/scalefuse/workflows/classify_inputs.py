@@ -1,0 +1,120 @@
+"""What is to be classified: a picture, a folder with folders in it, a table, or a MedMNIST file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePath
+
+from scalefuse.data.image import Image
+from scalefuse.data.read import image_stem, list_images, natural_key, read_image
+from scalefuse.errors import InputError
+
+TABLES = (".npz", ".csv", ".tsv", ".txt")
+"""Files that list pictures or hold many."""
+
+
+@dataclass(frozen=True)
+class ClassifyInput:
+    """One picture to classify.
+
+    Attributes:
+        name: as results list it: the path below the folder, or as the table has it.
+        read: gives the picture.
+        path: its file, or None for one in a MedMNIST file.
+    """
+
+    name: str
+    read: Callable[[], Image]
+    path: Path | None
+
+
+def find_inputs(source: Path, output: Path) -> tuple[list[ClassifyInput], list[str]]:
+    """List what is to be classified; nothing is read yet, except MedMNIST files.
+
+    Args:
+        source: a picture; a folder of pictures, with all folders in it but hidden ones; a CSV file or a
+            MedMNIST ``.npz`` file as for training, whose labels are left alone.
+        output: folder of the results, which is passed over where it lies inside of ``source``.
+
+    Returns:
+        The pictures, and a line for each entry of a table that names none.
+
+    Raises:
+        InputError: there is nothing to classify.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b/2.png", "b/10.png", "a.png"):
+        ...     (folder / name).parent.mkdir(exist_ok=True)
+        ...     (folder / name).touch()
+        >>> [one.name for one in find_inputs(folder, folder / "predicted")[0]]
+        ['a.png', 'b/2.png', 'b/10.png']
+    """
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; check the name.")
+    problems: list[str] = []
+    if source.is_dir():
+        files = _walk(source, output.resolve())
+        found = [
+            ClassifyInput(file.relative_to(source).as_posix(), partial(read_image, file), file)
+            for file in files
+        ]
+    elif source.suffix.lower() in TABLES:
+        from scalefuse.data.classification import read_classification
+
+        # Where several labels may stand, none may: nobody needs labels here.
+        several = None if source.suffix.lower() == ".npz" else True
+        listed = read_classification(source, multi_label=several, strict=False)
+        # The same name may stand in several splits.
+        split = len(listed.splits) > 1 or "all" not in listed.splits
+        found = [
+            ClassifyInput(case.key if split else case.name, case.read, case.path) for case in listed.cases
+        ]
+        problems = [problem.message for problem in listed.problems]
+    else:
+        found = [ClassifyInput(source.name, partial(read_image, source), source)]
+    if not found:
+        raise InputError(
+            f"{source}: holds no images; give a picture, a folder of pictures, or a table of them."
+        )
+    return found, problems
+
+
+def explanation_names(inputs: list[ClassifyInput]) -> list[PurePath]:
+    """Where the explanation of each picture goes, below the folder of the results.
+
+    Raises:
+        InputError: two pictures would share a file.
+
+    Example:
+        >>> explanation_names([ClassifyInput("a/scan.nii.gz", lambda: None, None)])[0].as_posix()
+        'a/scan_explanation.png'
+    """
+    seen: dict[PurePath, str] = {}
+    names = []
+    for one in inputs:
+        path = PurePath(one.name)
+        # A table may name files anywhere; results stay in their folder.
+        parts = [part for part in path.parts[:-1] if part not in (path.anchor, "..", ".")]
+        name = PurePath(*parts, f"{image_stem(path.name)}_explanation.png")
+        other = seen.setdefault(name, one.name)
+        if other != one.name:
+            raise InputError(
+                f"The explanations of {other} and {one.name} would be written under the same name; keep one "
+                "of them, or leave explanations out."
+            )
+        names.append(name)
+    return names
+
+
+def _walk(folder: Path, without: Path) -> list[Path]:
+    files = list_images(folder)
+    children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    for child in sorted(children, key=natural_key):
+        # A link to a folder above would never end.
+        if child.resolve() != without and not child.is_symlink():
+            files += _walk(child, without)
+    return files
