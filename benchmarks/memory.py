@@ -1,8 +1,8 @@
 """Peak resident memory of ``scalefuse predict`` on large pictures, with everything that it can write.
 
 ``python -m benchmarks.memory --side 2048 --side 4096`` shows how memory grows with the picture: by the
-results alone (mask, 16-bit probability, overlay and labels). ``--side 8192`` is the size that the limit of 3 GiB
-is stated for, and takes many minutes a model on one core. ``full-width`` is MSRF-Net of width 32 with random
+results alone (mask, 16-bit probability, overlay and labels). ``--side 8192`` is the size that the limit of
+3 GiB is stated for; it takes many minutes a model on one core. ``full-width`` is MSRF-Net of width 32, random
 weights, whose noisy masks hold more objects than any real one. Each picture is predicted in a process of its
 own; what is measured is that process, start to end. Exit code 1 where the limit is exceeded.
 """
