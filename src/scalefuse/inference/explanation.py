@@ -97,14 +97,15 @@ def grad_cam(
             "Explanations and embeddings need a network that shows its stages, but this model is a plain "
             "function (such as an exported one); use the bundle it was made from."
         )
-    # The caller may stand inside torch.inference_mode, where no gradient exists.
+    # Tensors of torch.inference_mode, in which the caller may stand, have no gradients: hence the copies.
     with torch.inference_mode(False), torch.enable_grad():
         features = network.forward_features(images.clone().requires_grad_())
         number = check_stage(stage, features)
         logits = network.forward_head(features[-1])
-        own = logits.gather(1, class_indices[:, None])[:, 0]
+        classes = class_indices.clone()
+        own = logits.gather(1, classes[:, None])[:, 0]
         if exclusive and logits.shape[1] > 1:
-            mine = F.one_hot(class_indices, logits.shape[1]).bool()
+            mine = F.one_hot(classes, logits.shape[1]).bool()
             own = own - logits.masked_fill(mine, float("-inf")).logsumexp(dim=1)
         activation = features[number - 1]
         (gradient,) = torch.autograd.grad(own.sum(), activation)
