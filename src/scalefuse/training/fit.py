@@ -76,14 +76,20 @@ class _Reporter(Callback):
         self._send(trainer, int(trainer.num_training_batches), ended=True)
 
 
-class _EpochSeed(Callback):
-    """Seeds what is random inside the network (dropout) from the epoch, so that resumed epochs repeat."""
+class _BatchSeed(Callback):
+    """Seeds what is random inside the network (dropout, drop path), so that resumed epochs repeat.
+
+    Before every batch: data loaders draw from the same stream at the start of an epoch, and in a resumed run
+    at another moment than in an undisturbed one.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        torch.manual_seed(((self.seed * 1_000_003 + trainer.current_epoch) * 1_000_003 + batch_idx) % 2**63)
 
 
 def resolve_precision(choice: str) -> str:
@@ -147,7 +153,7 @@ def fit(
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
     callbacks: list[Callback] = [
-        _EpochSeed(config.seed),
+        _BatchSeed(config.seed),
         ModelCheckpoint(
             folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
         ),

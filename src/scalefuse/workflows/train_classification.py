@@ -36,8 +36,8 @@ def read_data(config: ClassificationRun, *, strict: bool = True) -> Classificati
     data = config.data
     if data.source is None:
         raise ConfigError(
-            "No training data: name a folder with a folder per class, a CSV file or a MedMNIST .npz file, for "
-            "instance --set data.source=FOLDER."
+            "No training data: name a folder with a folder per class, a CSV file or a MedMNIST .npz file, "
+            "for instance --set data.source=FOLDER."
         )
     return read_classification(
         expand_path(data.source),
@@ -87,8 +87,8 @@ def find_cases(
     if (targets == targets[:1]).all():
         shown = "the same labels" if found.multi_label else f"{found.classes[targets[0]]!r} only"
         raise InputError(
-            f"{data.source}: the {len(val)} validation image(s) show {shown}, so that nothing can be measured "
-            "on them; add others, or choose another data.val_fraction, data.folds or training.seed."
+            f"{data.source}: the {len(val)} validation image(s) show {shown}, so that nothing can be "
+            "measured on them; add others, or choose another data.val_fraction, data.folds or training.seed."
         )
     return cases, val
 
@@ -277,7 +277,7 @@ def check_initial(source: str, classes: Sequence[str]) -> None:
     if len(info.labels) != len(classes):
         raise BundleError(
             f"{source}: tells {len(info.labels)} classes apart ({', '.join(info.labels)}), but the data have "
-            f"{len(classes)} ({', '.join(classes)}); start from a model of as many classes, or leave init out."
+            f"{len(classes)} ({', '.join(classes)}); start from a model of as many, or leave init out."
         )
     if info.labels != tuple(classes) and set(info.labels) == set(classes):
         raise BundleError(

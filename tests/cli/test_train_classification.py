@@ -1,0 +1,321 @@
+"""``scalefuse train`` for classifiers: what it writes, going on, folds, data that cannot be learned from."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from scalefuse.bundle import BundleInfo, load_bundle, save_bundle
+from scalefuse.config import load_config
+from scalefuse.data.classification import read_classification
+from scalefuse.data.write import write_pixels
+from scalefuse.inference.classifier import Classifier
+from scalefuse.networks.resnet.spec import ResNet18Config, build
+from scalefuse.training.classification_measures import classification_measures
+from scalefuse.training.fit import TrainingInterrupted
+from scalefuse.workflows.train import train
+
+LEVELS = {"dark": 70, "bright": 185, "middle": 128}
+
+
+def draw(folder, name, count, *, first=0, seed=0):
+    """Noise around the level of the class, so that nothing is hard to learn."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng([seed, LEVELS[name], first])
+    for number in range(first, first + count):
+        pixels = generator.normal(LEVELS[name], 30, (36, 34, 3)).clip(0, 255).astype(np.uint8)
+        write_pixels(folder / name / f"{number:03d}.png", pixels)
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    """Three epochs of a narrow network on 14 + 8 images: everything on that a run may have."""
+    home = tmp_path_factory.mktemp("data")
+    for name, count in (("dark", 9), ("bright", 5)):
+        draw(home / "set" / "train", name, count)
+        draw(home / "set" / "val", name, 4, first=50)
+    config = {
+        "name": "tiny",
+        "task": "classification",
+        "network": {"embed_dim": 16, "depths": [1, 1, 1, 1], "drop_path": 0.2},
+        "data": {"source": str(home / "set"), "size": 32, "classes": ["dark", "bright"], "balance": 0.5},
+        "mix": {"mixup": 0.5, "cutmix": 1.0, "probability": 0.7},
+        "loss": {"class_weights": "balanced", "label_smoothing": 0.05},
+        "optimizer": {"layer_decay": 0.9},
+        "training": {"epochs": 3, "batch_size": 5, "precision": "fp32", "ema_decay": 0.8, "monitor": "loss"},
+    }
+    path = home / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def logged(folder):
+    with (folder / "metrics.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    train(load_config(config_file, [f"output={folder}"]))
+    return folder
+
+
+def test_the_bundle_says_and_does_what_was_trained(config_file, undisturbed):
+    bundle = load_bundle(undisturbed / "bundle")
+    info = bundle.info
+    assert info.labels == ("dark", "bright")
+    assert info.network.num_classes == 2
+    assert info.preprocessing["size"] == [32, 32]
+    assert info.training_data.num_cases == 14
+    assert info.config["data"]["classes"] == ["dark", "bright"]
+    assert "dark, bright" in bundle.card
+    assert (undisturbed / "data-check.html").is_file()
+
+    # What is written beside the weights is what the predictor finds on the validation images.
+    found = read_classification(load_config(config_file).data.source, classes=info.labels)
+    cases = found.part("val")
+    classifier = Classifier.from_bundle(bundle, postprocess=False)
+    logits = torch.from_numpy(classifier.logits(case.read() for case in cases))
+    targets = torch.from_numpy(found.targets(cases))
+    measures = classification_measures(logits, targets, multi_label=False)
+    assert info.metrics == pytest.approx({f"val/{name}": value for name, value in measures.items()}, abs=1e-6)
+    # And what validation found with the same weights, by the data set's way through the pictures.
+    losses = [float(line["val/loss"]) for line in logged(undisturbed) if line["val/loss"]]
+    assert info.metrics["val/loss"] == pytest.approx(min(losses), abs=1e-5)
+    assert Classifier.from_bundle(bundle).predict([cases[0].read()]).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_every_measure_is_logged(undisturbed):
+    lines = [line for line in logged(undisturbed) if line["val/loss"]]
+    assert [int(line["epoch"]) for line in lines] == [0, 1, 2]
+    for name in ("accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "mcc"):
+        assert all(-1 <= float(line[f"val/{name}"]) <= 1 for line in lines)
+
+
+@pytest.mark.parametrize(("epoch", "batch", "ended"), [(2, 1, False), (2, 2, True)])
+def test_resumed_run_equals_the_undisturbed_one(config_file, undisturbed, tmp_path, epoch, batch, ended):
+    folder = tmp_path / "stopped"
+    config = load_config(config_file, [f"output={folder}"])
+
+    def stop(progress):
+        if (progress.epoch, progress.batch, progress.epoch_ended) == (epoch, batch, ended):
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted):
+        train(config, report=stop)
+    assert not (folder / "bundle").exists()
+    train(config, resume=True)
+    ours, theirs = (load_bundle(one / "bundle") for one in (folder, undisturbed))
+    for name, tensor in theirs.state.items():
+        assert torch.equal(tensor, ours.state[name]), name
+    assert ours.info.metrics == theirs.info.metrics
+    assert ours.info.postprocessing == theirs.info.postprocessing
+    assert logged(folder) == logged(undisturbed)
+
+
+def test_resuming_needs_the_same_settings(refused, config_file, undisturbed):
+    line = refused("train", config_file, "--resume", undisturbed, "--set", "mix.mixup=0.1")
+    assert "another `mix` section" in line
+
+
+def test_baseline_by_the_same_command_and_early_stop(cli, config_file, tmp_path):
+    done = cli(
+        "train", config_file, "-o", tmp_path / "run", "--set", "network={name: resnet18, width: 4}",
+        "--set", "training.early_stop_patience=1", "--set", "training.monitor=auroc",
+        "--set", "training.epochs=9", "--set", "optimizer.learning_rate=1e-30",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    assert load_bundle(tmp_path / "run" / "bundle").info.network.name == "resnet18"
+    epochs = {int(line["epoch"]) for line in logged(tmp_path / "run")}
+    assert max(epochs) < 8
+    assert "val/auroc" in done.out
+
+
+def test_folds_spread_classes_and_keep_patients_together(cli, config_file, tmp_path):
+    rows = ["path,label,patient,split,weight"]
+    for name, count in (("dark", 12), ("bright", 6)):
+        draw(tmp_path, name, count)
+        rows += [
+            f"{name}/{n:03d}.png,{name},{name}-{n // 2},{'val' if n < 2 else 'train'},{n % 2 + 0.5}"
+            for n in range(count)
+        ]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    done = cli(
+        "train", config_file, "--folds", 3, "-o", tmp_path / "cv",
+        "--set", f"data.source={tmp_path}/labels.csv", "--set", "training.epochs=1", "--set", "network={name: resnet18, width: 4}",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    with (tmp_path / "cv" / "folds.csv").open(newline="") as handle:
+        assert [row["fold"] for row in csv.DictReader(handle)] == ["1", "2", "3"]
+    assert "val/auroc, mean of 3 folds" in done.out
+    for number in (1, 2, 3):
+        info = load_bundle(tmp_path / "cv" / f"fold{number}" / "bundle").info
+        assert info.training_data.num_cases == 12
+        # Calibrated on four dark and two bright ones each time.
+        assert [len(scores) for scores in info.postprocessing["true_probabilities"]] == [4, 2]
+
+
+def test_several_labels(cli, config_file, tmp_path):
+    draw(tmp_path, "dark", 12)
+    draw(tmp_path, "bright", 12)
+    lines = [
+        f"{name}/{n:03d}.png,{'|'.join(x for x in (name, 'odd' * (n % 2)) if x)}"
+        for name in ("dark", "bright")
+        for n in range(12)
+    ]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines))
+    done = cli(
+        "train", config_file, "-o", tmp_path / "run", "--set", f"data.source={tmp_path}/labels.csv",
+        "--set", "data.classes=[dark, bright, odd]", "--set", "training.epochs=1", "--set", "loss.name=focal",
+        "--set", "network={name: resnet18, width: 4}",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    info = load_bundle(tmp_path / "run" / "bundle").info
+    assert info.preprocessing["multi_label"]
+    assert info.network.num_classes == 3
+
+
+def test_a_grey_medmnist_file(cli, config_file, tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 12), ("val", 6)):
+        labels = np.arange(count) % 2
+        pixels = generator.normal(60 + 120 * labels[:, None, None], 20, (count, 28, 28))
+        arrays |= {
+            f"{split}_images": pixels.clip(0, 255).astype(np.uint8),
+            f"{split}_labels": labels[:, None],
+        }
+    np.savez(tmp_path / "breastmnist.npz", **arrays)
+    done = cli(
+        "train", "hifuse_breastmnist", "-o", tmp_path / "run",
+        "--set", f"data.source={tmp_path}/breastmnist.npz", "--set", "training.epochs=1",
+        "--set", "network={embed_dim: 16, depths: [1, 1, 1, 1], in_channels: 1}",
+        "--set", "data.size=32", "--set", "training.threads=1",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    assert load_bundle(tmp_path / "run" / "bundle").info.labels == ("malignant", "normal or benign")
+
+
+def refuse(refused, config_file, tmp_path, *settings):
+    options = [word for setting in settings for word in ("--set", setting)]
+    line = refused("train", config_file, "-o", tmp_path / "run", *options)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run" / "bundle").exists()
+    return line
+
+
+@pytest.mark.parametrize("check", ["true", "false"])
+def test_one_class_only(refused, config_file, tmp_path, check):
+    draw(tmp_path / "set", "dark", 6)
+    source = f"data.source={tmp_path}/set"
+    line = refuse(refused, config_file, tmp_path, source, "data.classes=null", f"data.check={check}")
+    assert "error" in line
+
+
+@pytest.mark.parametrize("check", ["true", "false"])
+def test_an_empty_class_folder(refused, config_file, tmp_path, check):
+    draw(tmp_path / "set", "dark", 6)
+    draw(tmp_path / "set", "bright", 6)
+    (tmp_path / "set" / "middle").mkdir()
+    source = f"data.source={tmp_path}/set"
+    refuse(refused, config_file, tmp_path, source, "data.classes=null", f"data.check={check}")
+
+
+@pytest.mark.parametrize("check", ["true", "false"])
+@pytest.mark.parametrize(
+    ("column", "value"), [("weight", "nan"), ("weight", "-1"), ("label", "purple"), ("path", "missing.png")]
+)
+def test_a_bad_line_of_a_table(refused, config_file, tmp_path, check, column, value):
+    rows = []
+    for name in ("dark", "bright"):
+        draw(tmp_path, name, 6)
+        rows += [{"path": f"{name}/{n:03d}.png", "label": name, "weight": "1"} for n in range(6)]
+    rows[4][column] = value
+    text = "\n".join(",".join(row.values()) for row in rows)
+    (tmp_path / "labels.csv").write_text(f"path,label,weight\n{text}\n")
+    source = f"data.source={tmp_path}/labels.csv"
+    refuse(refused, config_file, tmp_path, source, f"data.check={check}")
+
+
+@pytest.mark.parametrize("check", ["true", "false"])
+def test_a_validation_label_that_training_never_saw(refused, config_file, tmp_path, check):
+    for split, names in (("train", ("dark", "bright")), ("val", ("dark", "bright", "middle"))):
+        for name in names:
+            draw(tmp_path / "set" / split, name, 4, first=10 * (split == "val"))
+    source = f"data.source={tmp_path}/set"
+    refuse(refused, config_file, tmp_path, source, "data.classes=null", f"data.check={check}")
+
+
+@pytest.mark.parametrize("check", ["true", "false"])
+def test_an_image_of_one_pixel(refused, config_file, tmp_path, check):
+    draw(tmp_path / "set", "dark", 6)
+    draw(tmp_path / "set", "bright", 6)
+    write_pixels(tmp_path / "set" / "dark" / "002.png", np.zeros((1, 1), np.uint8))
+    source = f"data.source={tmp_path}/set"
+    refuse(refused, config_file, tmp_path, source, f"data.check={check}")
+
+
+def test_validation_images_of_one_class(refused, config_file, tmp_path):
+    draw(tmp_path / "set" / "train", "dark", 4)
+    draw(tmp_path / "set" / "train", "bright", 4)
+    draw(tmp_path / "set" / "val", "dark", 4, first=20)
+    (tmp_path / "set" / "val" / "bright").mkdir()
+    rows = [
+        f"{split}/{name}/{path.name},{name},{split}"
+        for split, name in (("train", "dark"), ("train", "bright"), ("val", "dark"))
+        for path in (tmp_path / "set" / split / name).iterdir()
+    ]
+    (tmp_path / "set" / "labels.csv").write_text("path,label,split\n" + "\n".join(rows))
+    source = f"data.source={tmp_path}/set/labels.csv"
+    line = refuse(refused, config_file, tmp_path, source)
+    assert "4 validation image(s) show 'dark' only" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["data.source=null"], "data.source=FOLDER"),
+        (["data.source=/no/such/folder"], "no such file or folder"),
+        (["network.num_classes=3"], "num_classes is 3, but there are 2 classes"),
+        (["data.classes=null", "network.num_classes=3"], "num_classes is 3, but there are 2 classes"),
+        (["data.classes=null", "loss.class_weights=[1, 2, 3]"], "3 numbers, but there are 2 classes"),
+        (["data.classes=[dark, bright, middle]"], "'middle'"),
+        (["data.folds=30"], "30 parts"),
+    ],
+)
+def test_wrong_settings(refused, config_file, tmp_path, settings, said):
+    assert said in refuse(refused, config_file, tmp_path, "data.check=false", *settings)
+
+
+def test_weights_of_other_classes_are_no_start(refused, config_file, tmp_path):
+    config = ResNet18Config(width=4, num_classes=3)
+    for name, labels in (("three", ("dark", "bright", "middle")), ("turned", ("bright", "dark"))):
+        config = ResNet18Config(width=4, num_classes=len(labels))
+        info = BundleInfo(name="tiny", task="classification", network=config, labels=labels)
+        save_bundle(tmp_path / name, info, build(config).state_dict(), "# tiny")
+    network = "network={name: resnet18, width: 4}"
+    line = refuse(refused, config_file, tmp_path, network, f"init={tmp_path}/three")
+    assert "tells 3 classes apart (dark, bright, middle), but the data have 2 (dark, bright)" in line
+    line = refuse(refused, config_file, tmp_path, network, f"init={tmp_path}/turned")
+    assert "another order (bright, dark)" in line
+    checkpoint = tmp_path / "three.ckpt"
+    state = build(ResNet18Config(width=4, num_classes=3)).state_dict()
+    torch.save({"state_dict": {f"network.{name}": tensor for name, tensor in state.items()}}, checkpoint)
+    line = refuse(refused, config_file, tmp_path, network, f"init={checkpoint}")
+    assert "body.fc.bias is (3,) there and (2,) here" in line
+
+
+def test_weights_of_the_same_classes_are_a_start(cli, config_file, undisturbed, tmp_path):
+    done = cli(
+        "train", config_file, "-o", tmp_path / "run", "--set", f"init={undisturbed / 'bundle'}",
+        "--set", "training.epochs=1", "--set", "optimizer.learning_rate=1e-30",
+        "--set", "optimizer.warmup_fraction=0",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    ours, theirs = (load_bundle(one / "bundle").state for one in (tmp_path / "run", undisturbed))
+    for name, tensor in theirs.items():
+        if tensor.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-6)
