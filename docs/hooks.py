@@ -1,7 +1,7 @@
 """Fills in the documentation's generated tables, so that they cannot fall behind the code.
 
 A page asks for a table by a line of its own, such as ``<!-- config: scalefuse.config.fusion.FusionRun -->``
-(a schema and the schemas it holds) or ``<!-- fusion measures -->``.
+(a schema and the schemas it holds), ``<!-- fusion measures -->`` or ``<!-- classification measures -->``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(
         r"^<!-- config: (\S+) -->$", lambda match: config_tables(match[1]), markdown, flags=re.M
     )
-    return re.sub(r"^<!-- fusion measures -->$", lambda _: measures_table(), markdown, flags=re.M)
+    for kind, table in (("fusion", measures_table), ("classification", classification_measures_table)):
+        marker = rf"^<!-- {kind} measures -->$"
+        markdown = re.sub(marker, lambda _, table=table: table(), markdown, flags=re.M)  # type: ignore[misc]
+    return markdown
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -125,6 +128,18 @@ def _value(default: Any) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def classification_measures_table() -> str:
+    """The classification measures with their definitions."""
+    from scalefuse.metrics.classification import CLASSIFICATION_METRIC_DEFINITIONS
+
+    lines = ["| measure | definition |", "|---|---|"]
+    lines += [
+        f"| `{name}` | {_cell(definition)} |"
+        for name, definition in CLASSIFICATION_METRIC_DEFINITIONS.items()
+    ]
+    return "\n".join(lines)
 
 
 def measures_table() -> str:

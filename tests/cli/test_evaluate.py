@@ -163,3 +163,75 @@ def test_wrong_inputs(refused, folders, model, tmp_path):
         file.write_bytes(b"")
     assert "No pair could be measured" in refused("evaluate", model, *folders, "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# Memory
+
+
+def test_a_pair_that_does_not_fit_into_memory_is_one_line(cli, folders, model, tmp_path, monkeypatch):
+    from scalefuse.workflows import evaluate_fusion
+
+    made = evaluate_fusion._make_case
+
+    def hungry(pair, *rest):
+        if pair.name == "1":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
+        return made(pair, *rest)
+
+    monkeypatch.setattr(evaluate_fusion, "_make_case", hungry)
+    chosen = ("--no-baselines", "--metrics", "EN", "-o", tmp_path / "out")
+    done = cli("evaluate", model, *folders, *chosen)
+    assert done.code == 3
+    assert "1: not enough memory for images of this size" in done.err
+    assert [row["case"] for row in table(tmp_path / "out")] == ["0", "2"]
+
+
+def test_measuring_without_memory_is_one_line(refused, folders, model, tmp_path, monkeypatch):
+    from scalefuse.workflows import evaluate_fusion
+
+    def hungry(cases, *rest, **options):
+        next(cases)
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(evaluate_fusion, "evaluate_fusion", hungry)
+    assert "0: not enough memory" in refused("evaluate", model, *folders, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_errors_keep_their_traceback(folders, model, tmp_path, monkeypatch):
+    from scalefuse.workflows import evaluate_fusion
+
+    monkeypatch.setattr(evaluate_fusion, "_make_case", lambda *all_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate_fusion.evaluate(*folders, tmp_path / "out", model=str(model))
+    monkeypatch.setattr(
+        evaluate_fusion, "_make_case", lambda *all_: (_ for _ in ()).throw(RuntimeError("shape"))
+    )
+    with pytest.raises(RuntimeError, match="shape"):
+        evaluate_fusion.evaluate(*folders, tmp_path / "out", model=str(model))
+
+
+def test_pictures_are_not_kept(folders, model, tmp_path, monkeypatch):
+    """At most those of the three pairs on the sheet are held while it is drawn."""
+    import gc
+    import weakref
+
+    from scalefuse.workflows import evaluate_fusion
+
+    kept = []
+    made = evaluate_fusion._make_case
+
+    def watched(*arguments):
+        case, shown = made(*arguments)
+        gc.collect()
+        assert sum(one() is not None for one in kept) == 0
+        kept.extend(weakref.ref(picture) for picture in shown)
+        return case, shown
+
+    def drawn(path, evaluation, main, pictures):
+        path.touch()
+
+    monkeypatch.setattr(evaluate_fusion, "_make_case", watched)
+    monkeypatch.setattr(evaluate_fusion, "_draw_sheet", drawn)
+    evaluate_fusion.evaluate(*folders, tmp_path / "out", model=str(model), metrics=["EN"], baselines=False)
+    assert len(kept) == 9

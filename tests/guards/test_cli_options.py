@@ -9,7 +9,8 @@ OPTIONS = {
     "data check": "source --page --range --classes --config --columns --images --groups-csv --group-column",
     "demo": "--output -o",
     "evaluate": "inputs --output -o --fused --masks --strategy -s --baselines --no-baselines --metrics "
-    "--range-a --range --range-b --split --postprocess --no-postprocess --tta --no-tta",
+    "--range-a --range --range-b --split --postprocess --no-postprocess --tta --no-tta --ensemble --classes "
+    "--config --predictions --sensitivity --class --coverage --columns --images --batch-size",
     "fuse": "a b --output -o --strategy -s --model -m --range-a --range-b --format --skip-existing "
     "--no-skip-existing",
     "networks": "name --set",

@@ -3,116 +3,275 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FUSION_ONLY = ("fused", "strategy", "baselines", "metrics", "range_b")
+SEGMENTATION_ONLY = ("masks", "tta")
+CLASSIFICATION_ONLY = (
+    *("predictions", "coverage", "sensitivity", "label", "columns", "images", "batch_size"),
+)
+"""Parameters of :func:`evaluate` that mean nothing to the other tasks, and are refused there."""
+
+_SHARED_BY_TWO = ("split", "postprocess", "ensemble", "classes", "config")
+_REFUSED = {
+    "fusion": (*SEGMENTATION_ONLY, *CLASSIFICATION_ONLY, *_SHARED_BY_TWO),
+    "segmentation": (*FUSION_ONLY, *CLASSIFICATION_ONLY),
+    "classification": (*FUSION_ONLY, *SEGMENTATION_ONLY),
+}
+_FUSION, _MASKS, _CLASSES = "Fusion", "Segmentation", "Classification"
+
 
 def evaluate(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
             help="For fusion two pictures or folders (CT/ MRI/), after a bundle if not the shipped one. For "
-            "segmentation a bundle and a folder with images/ and masks/.",
-            metavar="[BUNDLE] DATA...",
+            "segmentation a bundle and a folder with images/ and masks/. For classification a bundle and a "
+            "folder per class, a CSV file or a MedMNIST .npz file. Several bundles are averaged.",
+            metavar="[BUNDLE]... DATA...",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
         "evaluation"
     ),
-    fused: Annotated[
-        Path | None, typer.Option(help="Fusion: measure these pictures instead of fusing; paired by name.")
-    ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Segmentation: measure these masks instead of a bundle's.")
-    ] = None,
-    strategy: Annotated[
-        list[str] | None, typer.Option("--strategy", "-s", help="Fusion: strategy to compare; repeatable.")
-    ] = None,
-    baselines: Annotated[bool, typer.Option(help="Fusion: measure the plain baselines too.")] = True,
-    metrics: Annotated[
-        str | None, typer.Option(help="Fusion: comma-separated measures, or 'all'; see the documentation.")
-    ] = None,
     range_a: Annotated[
         str | None,
         typer.Option("--range-a", "--range", help="Values (of the first) that become black and white."),
     ] = None,
-    range_b: Annotated[str | None, typer.Option(help="Fusion: the same for the second.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Segmentation: train, val or test; the last there is.")
+        str | None,
+        typer.Option(help="train, val or test; the last there is. For segmentation and classification."),
+    ] = None,
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(help="Another bundle to average with; repeatable. For segmentation and classification."),
     ] = None,
     postprocess: Annotated[
-        bool, typer.Option(help="Segmentation: use the fitted threshold and cleaning.")
+        bool,
+        typer.Option(help="Use what was fitted on validation data. For segmentation and classification."),
     ] = True,
-    tta: Annotated[bool, typer.Option(help="Segmentation: average over flips and rotations.")] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes of the data, for masks perhaps with values: background=0,nucleus=255."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Run configuration whose data section says how to read the data.")
+    ] = None,
+    fused: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure these pictures instead of fusing; paired by name.", rich_help_panel=_FUSION
+        ),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", "-s", help="Strategy to compare; repeatable.", rich_help_panel=_FUSION),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Measure the plain baselines too.", rich_help_panel=_FUSION)
+    ] = True,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated measures, or 'all'; see the documentation.", rich_help_panel=_FUSION
+        ),
+    ] = None,
+    range_b: Annotated[
+        str | None, typer.Option(help="As --range, for the second.", rich_help_panel=_FUSION)
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Measure these masks instead of a bundle's.", rich_help_panel=_MASKS),
+    ] = None,
+    tta: Annotated[
+        bool, typer.Option(help="Average over flips and rotations.", rich_help_panel=_MASKS)
+    ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure the probabilities in this CSV file instead of a bundle's.", rich_help_panel=_CLASSES
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure the threshold that was calibrated for it too, such as 0.95.",
+            rich_help_panel=_CLASSES,
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            help="Positive class of two, and class of --sensitivity; the second.",
+            rich_help_panel=_CLASSES,
+        ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of cases whose prediction set shall hold the truth, such as 0.95.",
+            rich_help_panel=_CLASSES,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a CSV file, such as path=image_id,label=diagnosis.", rich_help_panel=_CLASSES
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder that a CSV file's paths start from.", rich_help_panel=_CLASSES),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures at once.", min=1, rich_help_panel=_CLASSES)] = 16,
 ) -> None:
-    """Measure a model, or results that were made before: per-case CSV, summary JSON, picture sheet.
+    """Measure a model, or results that were made before: per-case CSV, summary JSON, pictures.
 
     Example: scalefuse evaluate CT/ MRI/ -s two_scale_energy_ratio -s softmax_nuclear_norm -o evaluation/
 
     Example: scalefuse evaluate msrf-net-nuclei nuclei/ --split val -o evaluation/
+
+    Example: scalefuse evaluate runs/covid/bundle pictures/ --split test --sensitivity 0.95 -o evaluation/
     """
-    from scalefuse.bundle import is_bundle, load_bundle
     from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
-    from scalefuse.errors import InputError
 
-    bundles = [name for name in inputs if is_bundle(name)]
-    data = [name for name in inputs if name not in bundles]
-    segments = masks is not None or (
-        bool(bundles) and load_bundle(bundles[0]).info.task == "segmentation" and len(data) == 1
-    )
-    if segments and len(data) != 1:
-        raise InputError(f"Got {len(data)} folders; expected one with images/ and masks/ inside.")
-    if not segments and (len(data) != 2 or len(bundles) > 1):
-        raise InputError(
-            f"Got {' '.join(inputs)}; expected two pictures or folders to fuse (with a fusion bundle before "
-            "them, if not the shipped one), or a segmentation bundle and a folder with images/ and masks/."
-        )
-    with progress_bar("cases") as bar:
-        task = bar.add_task("Measuring", total=None)
+    task, bundles, data = _sort(inputs, ensemble or [], fused=fused, masks=masks, predictions=predictions)
+    _refuse(context, task)
+    run: Callable[..., Any]
+    arguments: dict[str, Any]
+    if task == "segmentation":
+        from scalefuse.workflows.evaluate_segmentation import evaluate as run
 
-        def start(count: int) -> None:
-            bar.update(task, total=count)
+        arguments = {
+            "models": bundles,
+            "predictions": masks,
+            "classes": classes,
+            "config": config,
+            "split": split,
+            "postprocess": postprocess,
+            "tta": tta,
+            "intensity": range_a,
+        }
+    elif task == "classification":
+        from scalefuse.workflows.evaluate_classification import ClassificationEvaluationOptions
+        from scalefuse.workflows.evaluate_classification import evaluate as run
 
-        result: Any
-        if segments:
-            from scalefuse.workflows.evaluate_segmentation import evaluate as run_segmentation
-
-            result = run_segmentation(
-                Path(data[0]),
-                output,
-                models=bundles,
-                predictions=masks,
+        arguments = {
+            "models": bundles,
+            "predictions": predictions,
+            "options": ClassificationEvaluationOptions(
                 split=split,
                 postprocess=postprocess,
-                tta=tta,
                 intensity=range_a,
-                on_start=start,
-                on_case=lambda name: bar.advance(task),
-            )
-        else:
-            from scalefuse.workflows.evaluate_fusion import evaluate as run_fusion
+                coverage=coverage,
+                sensitivity=sensitivity,
+                positive=label,
+                batch_size=batch_size,
+                classes=classes,
+                columns=columns,
+                images=images,
+                config=config,
+            ),
+        }
+    else:
+        from scalefuse.workflows.evaluate_fusion import evaluate as run
 
-            result = run_fusion(
-                Path(data[0]),
-                Path(data[1]),
-                output,
-                model=bundles[0] if bundles else "dilran",
-                strategies=strategy or (),
-                fused=fused,
-                baselines=baselines,
-                metrics=_metrics(metrics),
-                range_a=range_a,
-                range_b=range_b,
-                on_start=start,
-                on_case=lambda name: bar.advance(task),
-            )
-    _print(result, segments=segments)
+        arguments = {
+            "model": bundles[0] if bundles else "dilran",
+            "strategies": strategy or (),
+            "fused": fused,
+            "baselines": baselines,
+            "metrics": _metrics(metrics),
+            "range_a": range_a,
+            "range_b": range_b,
+        }
+    with progress_bar("cases") as bar:
+        shown = bar.add_task("Measuring", total=None)
+        result = run(
+            *(Path(one) for one in data),
+            output,
+            on_start=lambda count: bar.update(shown, total=count),
+            on_case=lambda name: bar.advance(shown),
+            **arguments,
+        )
+    {"fusion": _print_fusion, "segmentation": _print_masks, "classification": _print_classes}[task](result)
     out.print("written: " + ", ".join(str(path) for path in result.files), markup=False)
     err.print(NOTICE, style="dim")
     if result.failures:
         print_failures(result.failures, result.summary["num_cases"] + len(result.failures))
         raise typer.Exit(3)
+
+
+def _sort(
+    inputs: list[str],
+    ensemble: list[str],
+    *,
+    fused: Path | None,
+    masks: Path | None,
+    predictions: Path | None,
+) -> tuple[str, list[str], list[str]]:
+    """The task, the bundles and the data, after refusing what does not fit together."""
+    from scalefuse.bundle import is_bundle, load_bundle
+    from scalefuse.errors import InputError
+
+    bundles = [name for name in inputs if is_bundle(name)]
+    data = [name for name in inputs if name not in bundles]
+    ready = [
+        (option, task)
+        for option, path, task in (
+            ("--fused", fused, "fusion"),
+            ("--masks", masks, "segmentation"),
+            ("--predictions", predictions, "classification"),
+        )
+        if path is not None
+    ]
+    if len(ready) > 1:
+        raise InputError(f"Got {' and '.join(option for option, _ in ready)}; give one of them.")
+    task: str = load_bundle(bundles[0]).info.task if bundles else "fusion"
+    if ready and bundles and ready[0][1] != task:
+        raise InputError(
+            f"{ready[0][0]}: for {ready[0][1]} only, but {bundles[0]} is a bundle for {task}; leave it out, "
+            "or choose another bundle."
+        )
+    if ready:
+        task = ready[0][1]
+    bundles += ensemble
+    if task == "segmentation" and len(data) != 1:
+        raise InputError(f"Got {len(data)} folders; expected one with images/ and masks/ inside.")
+    if task == "classification" and len(data) != 1:
+        raise InputError(
+            f"Got {len(data)} data sets; expected one: a folder per class, a CSV file or an .npz file."
+        )
+    if task == "fusion" and (len(data) != 2 or len(bundles) > 1 + len(ensemble)):
+        raise InputError(
+            f"Got {' '.join(inputs)}; expected two pictures or folders to fuse (with a fusion bundle before "
+            "them, if not the shipped one), or a bundle for segmentation or classification and its data."
+        )
+    return task, bundles, data
+
+
+def _refuse(context: typer.Context, task: str) -> None:
+    """Refuse options of another task: ignored in silence, they would promise what is not done."""
+    from scalefuse.errors import InputError
+
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _REFUSED[task] and source is not None and source.name == "COMMANDLINE":
+            off = context.params[parameter.name] is False
+            given.append((parameter.secondary_opts if off else parameter.opts)[0])
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: not for {task}, which is what the bundle or the other options ask for; "
+            "leave it out, or give a bundle for another task."
+        )
 
 
 def _metrics(text: str | None) -> list[str]:
@@ -124,19 +283,20 @@ def _metrics(text: str | None) -> list[str]:
     return list(FUSION_METRICS) if text == "all" else [name.strip() for name in text.split(",")]
 
 
-def _print(result: Any, *, segments: bool) -> None:
-    from rich.table import Table
-
+def _print_fusion(result: Any) -> None:
     from scalefuse.cli.console import err, means_table, out
 
-    if not segments:
-        metrics = list(result.evaluation.metrics)
-        out.print(
-            means_table(result.summary, metrics, title=f"Means over {result.summary['num_cases']} pairs")
-        )
-        for note in dict.fromkeys(result.evaluation.notes[:5]):
-            err.print(note, style="dim", markup=False)
-        return
+    metrics = list(result.evaluation.metrics)
+    out.print(means_table(result.summary, metrics, title=f"Means over {result.summary['num_cases']} pairs"))
+    for note in dict.fromkeys(result.evaluation.notes[:5]):
+        err.print(note, style="dim", markup=False)
+
+
+def _print_masks(result: Any) -> None:
+    from rich.table import Table
+
+    from scalefuse.cli.console import out
+
     summary = result.summary
     title = f"{summary['num_cases']} cases of {summary['split']}; distances in {summary['distance_unit']}"
     table = Table(title=title, title_justify="left")
@@ -155,3 +315,49 @@ def _print(result: Any, *, segments: bool) -> None:
         out.print(
             f"best threshold for {label}: {best['threshold']:g} (mean Dice {best['dice']:.4f})", markup=False
         )
+
+
+def _print_classes(result: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from scalefuse.cli.console import err, out
+    from scalefuse.report.classification_report import estimate
+
+    summary = result.summary
+    title = f"{summary['num_cases']} cases of {summary['split']}; decision: {summary['decision']}"
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("measure")
+    table.add_column("value (95 % interval)", justify="right", no_wrap=True)
+    for name, entry in summary["overall"].items():
+        table.add_row(name, estimate(entry))
+    out.print(table)
+    table = Table()
+    for column in ("class", "cases", "recall", "specificity", "precision", "f1", "auroc", "auprc"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for label, entries in summary["per_class"].items():
+        values = (
+            entries[name]["value"] for name in ("recall", "specificity", "precision", "f1", "auroc", "auprc")
+        )
+        table.add_row(
+            escape(label),
+            str(entries["cases"]),
+            *("–" if value != value else f"{value:.3f}" for value in values),
+        )
+    out.print(table)
+    sets = summary.get("prediction_sets")
+    if sets is not None:
+        out.print(
+            f"prediction sets for a coverage of {sets['promised']:g}: hold the truth in "
+            f"{estimate(sets['coverage'])}, mean size {sets['mean_size']:.2f}",
+            markup=False,
+        )
+    for point in summary["operating_points"]:
+        for label, entry in point["classes"].items():
+            out.print(
+                f"{label} from {entry['threshold']:.4g} on ({point['origin']}, for {point['required']:g}): "
+                f"sensitivity {estimate(entry['sensitivity'])}, specificity {estimate(entry['specificity'])}",
+                markup=False,
+            )
+    for note in summary["notes"]:
+        err.print(note, style="dim", markup=False)

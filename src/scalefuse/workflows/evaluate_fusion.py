@@ -30,8 +30,10 @@ from scalefuse.inference.fuser import Fuser, RememberingEngine
 from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
+from scalefuse.workflows.out_of_memory import is_out_of_memory
 
 SHEET_METRIC = "VIF"
+NOT_ENOUGH_MEMORY = "not enough memory for images of this size; measure smaller ones."
 
 
 @dataclass
@@ -108,29 +110,36 @@ def evaluate(
             fusers[f"baseline:{name}"] = Fuser(None, strategy=f"baseline:{name}")
     if on_start is not None:
         on_start(len(pairs))
-    pictures: dict[str, list[NDArray[Any]]] = {}
+    measured: dict[str, Pair] = {}
     main = "fused" if ready is not None else next(iter(fusers))
+
+    def make(pair: Pair) -> tuple[FusionCase, list[NDArray[Any]]]:
+        return _make_case(pair, fusers, None if ready is None else ready.get(pair.name), choices)
 
     def cases() -> Iterator[FusionCase]:
         for pair in pairs:
             try:
                 if ready is not None and pair.name not in ready:
                     raise InputError(f"{fused}: no fused picture named {pair.name!r}.")
-                case, shown = _make_case(
-                    pair, fusers, None if ready is None else ready.get(pair.name), choices
-                )
-            except ScaleFuseError as error:
-                failures.append(str(error))
+                case = make(pair)[0]
+            except (ScaleFuseError, RuntimeError, MemoryError) as error:
+                if not isinstance(error, ScaleFuseError) and not is_out_of_memory(error):
+                    raise
+                said = isinstance(error, ScaleFuseError)
+                failures.append(str(error) if said else f"{pair.name}: {NOT_ENOUGH_MEMORY}")
                 if on_case is not None:
                     on_case(pair.name)
                 continue
-            pictures[pair.name] = shown
+            measured[pair.name] = pair
             yield case
 
     with results_folder(output):
-        evaluation = evaluate_fusion(
-            cases(), metrics, on_case=None if on_case is None else lambda case, rows: on_case(case.name)
-        )
+        try:
+            evaluation = evaluate_fusion(
+                cases(), metrics, on_case=None if on_case is None else lambda case, rows: on_case(case.name)
+            )
+        except MemoryError as error:
+            raise InputError(f"{next(reversed(measured))}: {NOT_ENOUGH_MEMORY}") from error
         if not evaluation.rows:
             raise InputError(
                 f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
@@ -140,7 +149,8 @@ def evaluate(
         files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
         write_csv(files[0], evaluation.rows)
         write_json(files[1], summary)
-        _draw_sheet(files[2], evaluation, main, pictures)
+        # Made again for the few that are shown: the pictures of all pairs would not fit into memory.
+        _draw_sheet(files[2], evaluation, main, lambda name: make(measured[name])[1])
         return FusionEvaluationResult(evaluation, summary, files, failures)
 
 
@@ -193,7 +203,7 @@ def _as_8bit(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _draw_sheet(
-    path: Path, evaluation: FusionEvaluation, main: str, pictures: dict[str, list[NDArray[Any]]]
+    path: Path, evaluation: FusionEvaluation, main: str, pictures: Callable[[str], list[NDArray[Any]]]
 ) -> None:
     metric = SHEET_METRIC if SHEET_METRIC in evaluation.metrics else evaluation.metrics[0]
     rows = sorted((row for row in evaluation.rows if row["method"] == main), key=lambda row: row[metric])
@@ -201,7 +211,7 @@ def _draw_sheet(
     if len(rows) < 3:
         chosen = {str(number + 1): row for number, row in enumerate(rows)}
     lines = [
-        (f"{label}: {row['case']}\n{metric} {row[metric]:.3f}", pictures[row["case"]])
+        (f"{label}: {row['case']}\n{metric} {row[metric]:.3f}", pictures(row["case"]))
         for label, row in chosen.items()
     ]
     picture_sheet(path, lines, ["first", "second", *evaluation.methods], title=f"Cases by {metric} of {main}")

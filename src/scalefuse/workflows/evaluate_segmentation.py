@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scalefuse.bundle import load_bundle
+from scalefuse.config.loading import load_config
+from scalefuse.config.segmentation import SegmentationRun
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.intensity import IntensityRange
-from scalefuse.data.masks import BINARY, MaskClasses, read_case_mask, read_mask
-from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.data.masks import MaskClasses, read_case_mask
+from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, find_segmentation_cases
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
@@ -23,6 +24,10 @@ from scalefuse.report.curves import calibration_plot
 from scalefuse.report.overlay import overlay
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
+from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyMasks, model_classes
+from scalefuse.workflows.out_of_memory import is_out_of_memory
+
+NOT_ENOUGH_MEMORY = "not enough memory for a picture of this size; cut it into parts."
 
 
 @dataclass
@@ -48,6 +53,8 @@ def evaluate(
     *,
     models: Sequence[str] = (),
     predictions: Path | None = None,
+    classes: str | None = None,
+    config: str | Path | None = None,
     split: str | None = None,
     postprocess: bool = True,
     tta: bool = False,
@@ -64,8 +71,15 @@ def evaluate(
     Args:
         folder: ``images/`` and ``masks/``, or splits with these inside.
         output: Folder for the results.
-        models: Bundles that segment; of several, probabilities are averaged.
-        predictions: Folder of binary masks to measure instead, named as the images or with ``_mask`` added.
+        models: Bundles that segment; of several, probabilities are averaged. With ``predictions``, one that
+            names the classes.
+        predictions: Folder of masks to measure instead, named as the images or with ``_mask`` added. Masks of
+            several classes hold their indices, as ``scalefuse predict`` writes them, or what the reference
+            masks hold; of several labels there is a file ``NAME_mask_LABEL`` or ``LABEL/NAME`` for each.
+        classes: Names, perhaps with values or colours, of the classes in the masks, as
+            :meth:`~scalefuse.data.masks.MaskClasses.parse` reads them; those of the model, or binary, where
+            None.
+        config: Run configuration whose data section says so instead.
         split: Split to measure; the last of train, val and test that the folder has where None.
         postprocess: Use the model's fitted threshold and cleaning.
         tta: Average over flips and rotations.
@@ -77,7 +91,7 @@ def evaluate(
         ScaleFuseError: Nothing could start, or no case could be measured.
     """
     name, cases, failures = _cases(folder, split)
-    segmenter = None
+    masks: MeasuredMasks
     if predictions is None:
         extra: dict[str, Any] = {"tta": tta}
         if intensity is not None:
@@ -85,7 +99,9 @@ def evaluate(
         segmenter = Segmenter.from_bundle(
             [load_bundle(model) for model in models], postprocess=postprocess, **extra
         )
-    ready = {} if predictions is None else _predicted_files(predictions)
+        masks = ModelMasks(segmenter, _named_classes((), classes, config, cases))
+    else:
+        masks = ReadyMasks(predictions, _named_classes(models, classes, config, cases))
     if not cases:
         raise InputError(f"{folder}: the split {name!r} has no images with masks; nothing can be measured.")
     if on_start is not None:
@@ -94,9 +110,13 @@ def evaluate(
     def measured() -> Iterator[EvaluationCase]:
         for case in cases:
             try:
-                yield _measure(case, segmenter, ready, predictions)
+                yield _measure(case, masks)
             except ScaleFuseError as error:
                 failures.append(str(error))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                failures.append(f"{case.image}: {NOT_ENOUGH_MEMORY}")
             if on_case is not None:
                 on_case(case.name)
 
@@ -104,14 +124,16 @@ def evaluate(
         try:
             evaluation = evaluate_segmentation(
                 measured(),
-                labels=segmenter.labels if segmenter else BINARY.names,
-                multi_label=bool(segmenter and segmenter.multi_label),
-                postprocessing=segmenter.postprocessing if segmenter else None,
+                labels=masks.labels,
+                multi_label=masks.multi_label,
+                postprocessing=masks.postprocessing,
             )
         except InputError:
             if failures:
                 raise InputError(f"No case could be measured. First problem: {failures[0]}") from None
             raise
+        except MemoryError as error:
+            raise InputError(f"{folder}: {NOT_ENOUGH_MEMORY}") from error
         summary = {"split": name, **evaluation.summary()}
         if predictions is not None:
             # Ready masks have no probabilities to choose a threshold for or to calibrate.
@@ -121,7 +143,7 @@ def evaluate(
         files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
         write_csv(files[0], evaluation.rows)
         write_json(files[1], summary)
-        _sheet(files[2], evaluation, {case.name: case for case in cases}, segmenter, ready)
+        _sheet(files[2], evaluation, {case.name: case for case in cases}, masks)
         if predictions is None:
             files.append(output / "calibration.png")
             calibration_plot(files[3], summary["calibration"])
@@ -139,57 +161,39 @@ def _cases(folder: Path, split: str | None) -> tuple[str, list[SegmentationCase]
     return split, cases, failures
 
 
-def _predicted_files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder of the masks to measure.")
-    files = {image_stem(file): file for file in list_images(folder)}
-    return files | {
-        stem.removesuffix("_mask"): file for stem, file in files.items() if stem.endswith("_mask")
-    }
-
-
-def _classes(segmenter: Segmenter | None) -> MaskClasses | None:
-    if segmenter is None or (segmenter.num_outputs == 1 and not segmenter.multi_label):
+def _named_classes(
+    models: Sequence[str], classes: str | None, config: str | Path | None, cases: Sequence[SegmentationCase]
+) -> MaskClasses | None:
+    """What ready masks hold, from the one place that says it; None for binary masks."""
+    given = [
+        what
+        for what, one in (("names", classes), ("a configuration", config), ("a model", models or None))
+        if one is not None
+    ]
+    if len(given) > 1:
+        raise InputError(f"Got {' and '.join(given)} for the classes of the masks; give one of them.")
+    if len(models) > 1:
+        raise InputError(f"Got {len(models)} models for ready masks; give one that names their classes.")
+    if classes is not None:
+        return MaskClasses.parse(classes, multi_label=any(case.label_masks for case in cases))
+    if config is not None:
+        run = load_config(config)
+        if not isinstance(run, SegmentationRun):
+            raise InputError(f"{config}: configures {run.task}; give a configuration of a segmentation.")
+        return run.data.classes
+    if not models:
         return None
-    return MaskClasses(names=segmenter.labels, multi_label=segmenter.multi_label)
+    return model_classes(Segmenter.from_bundle(load_bundle(models[0])))
 
 
-def _measure(
-    case: SegmentationCase, segmenter: Segmenter | None, ready: dict[str, Path], folder: Path | None
-) -> EvaluationCase:
-    target = read_case_mask(case, _classes(segmenter))
-    if segmenter is None:
-        if case.name not in ready:
-            raise InputError(f"{folder}: no mask named {case.name!r}.")
-        mask = read_mask(ready[case.name])
-        _same_size(ready[case.name], mask, target)
-        return EvaluationCase(case.name, mask.astype(np.float32), target)
-    image = read_image(case.image)
-    if image.size != target.shape[-2:]:
-        raise InputError(
-            f"{case.image}: has {image.size[0]}×{image.size[1]} pixels, but its mask has "
-            f"{target.shape[-2]}×{target.shape[-1]}; they must be the same."
-        )
-    found = segmenter.segment(image)
-    assert found.probability is not None
-    spacing = image.geometry.spacing_mm if image.geometry is not None else None
-    return EvaluationCase(case.name, found.probability, target, spacing)
-
-
-def _same_size(file: Path, mask: NDArray[Any], target: NDArray[Any]) -> None:
-    if mask.shape != target.shape:
-        raise InputError(
-            f"{file}: has {mask.shape[0]}×{mask.shape[1]} pixels, but the reference mask has "
-            f"{target.shape[-2]}×{target.shape[-1]}; they must be the same."
-        )
+def _measure(case: SegmentationCase, masks: MeasuredMasks) -> EvaluationCase:
+    target = read_case_mask(case, masks.classes)
+    probability, spacing = masks.probability(case, target)
+    return EvaluationCase(case.name, probability, target, spacing)
 
 
 def _sheet(
-    path: Path,
-    evaluation: SegmentationEvaluation,
-    cases: dict[str, SegmentationCase],
-    segmenter: Segmenter | None,
-    ready: dict[str, Path],
+    path: Path, evaluation: SegmentationEvaluation, cases: dict[str, SegmentationCase], masks: MeasuredMasks
 ) -> None:
     names = list(dict.fromkeys(row["name"] for row in evaluation.rows))
     dice = evaluation.values("dice")
@@ -209,13 +213,9 @@ def _sheet(
             case = cases[names[index]]
             image = read_image(case.image)
             pixels = image.pixels
-            wanted = read_case_mask(case, _classes(segmenter))
-            wanted = wanted.astype(bool) if _classes(segmenter) is None else wanted
-            found: NDArray[Any] = (
-                read_mask(ready[case.name]).astype(bool)
-                if segmenter is None
-                else segmenter.segment(image, keep_probability=False).mask
-            )
+            wanted = read_case_mask(case, masks.classes)
+            wanted = wanted.astype(bool) if masks.classes is None or wanted.ndim == 3 else wanted
+            found = masks.mask(case, image)
             empty = np.zeros(pixels.shape[:2], bool)
             pictures = [overlay(pixels, empty), overlay(pixels, wanted), overlay(pixels, found)]
             rows.append((f"{label}: {case.name[:18]}\nDice {dice[index]:.3f}", pictures))

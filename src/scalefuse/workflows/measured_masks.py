@@ -1,0 +1,189 @@
+"""Where the masks that are measured come from: a model, or files that were written before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalefuse.data.image import Image
+from scalefuse.data.masks import BINARY, MaskClasses, read_mask
+from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.data.segmentation import SegmentationCase
+from scalefuse.errors import InputError
+from scalefuse.inference.postprocessing import PostProcessing
+from scalefuse.inference.segmenter import Segmenter
+
+Spacing = tuple[float, float] | None
+
+
+class MeasuredMasks(Protocol):
+    """Gives what is to be measured of each case.
+
+    Attributes:
+        classes: what the reference masks hold; None for binary ones.
+        labels: names of the classes, as :class:`~scalefuse.inference.segmenter.Segmenter` takes them.
+        multi_label: whether a pixel may carry several labels.
+        postprocessing: how probabilities become a mask; None for the threshold 0.5.
+    """
+
+    classes: MaskClasses | None
+    labels: tuple[str, ...]
+    multi_label: bool
+    postprocessing: PostProcessing | None
+
+    def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
+        """Probabilities ``(H, W)`` or ``(K, H, W)`` of the reference's size, and mm between pixels."""
+
+    def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
+        """The mask as a picture of the case shows it."""
+
+
+class ModelMasks:
+    """What a segmenter finds; see :class:`MeasuredMasks`.
+
+    Args:
+        segmenter: of one model or several.
+        classes: what the reference masks hold, with the model's names; indices, or binary masks, where None.
+
+    Raises:
+        InputError: the names are not those of the model.
+    """
+
+    def __init__(self, segmenter: Segmenter, classes: MaskClasses | None = None) -> None:
+        if classes is not None and (classes.names, classes.multi_label) != (
+            segmenter.labels,
+            segmenter.multi_label,
+        ):
+            raise InputError(
+                f"The masks are said to hold {', '.join(classes.names)}, but the model tells apart "
+                f"{', '.join(segmenter.labels)}; give its names in its order."
+            )
+        self.segmenter = segmenter
+        self.classes = model_classes(segmenter) if classes is None else classes
+        self.labels, self.multi_label = segmenter.labels, segmenter.multi_label
+        self.postprocessing: PostProcessing | None = segmenter.postprocessing
+
+    def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
+        """See :class:`MeasuredMasks`.
+
+        Raises:
+            InputError: image and reference differ in size.
+        """
+        image = read_image(case.image)
+        if image.size != target.shape[-2:]:
+            raise InputError(
+                f"{case.image}: has {image.size[0]}×{image.size[1]} pixels, but its mask has "
+                f"{target.shape[-2]}×{target.shape[-1]}; they must be the same."
+            )
+        found = self.segmenter.segment(image)
+        assert found.probability is not None
+        return found.probability, image.geometry.spacing_mm if image.geometry is not None else None
+
+    def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
+        """See :class:`MeasuredMasks`."""
+        return self.segmenter.segment(image, keep_probability=False).mask
+
+
+class ReadyMasks:
+    """Masks from files; see :class:`MeasuredMasks`.
+
+    A file is named as the image, or that with ``_mask``. Without classes masks are binary. Masks of classes
+    hold indices, as ``scalefuse predict`` writes them; where these do not fit, the values or colours of the
+    reference masks. Of several labels each has its own binary file, ``NAME_mask_LABEL`` or ``LABEL/NAME``; a
+    label without a file is nowhere on the image.
+
+    Args:
+        folder: that holds the files.
+        classes: what they hold; None for binary masks.
+
+    Raises:
+        InputError: no such folder.
+    """
+
+    def __init__(self, folder: Path, classes: MaskClasses | None) -> None:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; give the folder of the masks to measure.")
+        self.folder, self.classes = folder, classes
+        self.multi_label = classes is not None and classes.multi_label
+        self.labels = BINARY.names if classes is None else classes.names
+        self.postprocessing: PostProcessing | None = None
+        self._files = _by_stem(folder)
+        self._of_labels = (
+            {label: _by_stem(folder / label) for label in self.labels if (folder / label).is_dir()}
+            if self.multi_label
+            else {}
+        )
+
+    def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
+        """See :class:`MeasuredMasks`.
+
+        Raises:
+            InputError: no file, unreadable, values that no class has, or another size than the reference.
+        """
+        mask = self._read(case)
+        if mask.shape[-2:] != target.shape[-2:]:
+            raise InputError(
+                f"{self.folder}: the mask of {case.name} has {mask.shape[-2]}×{mask.shape[-1]} pixels, but "
+                f"the reference mask has {target.shape[-2]}×{target.shape[-1]}; they must be the same."
+            )
+        if mask.ndim == 2 and len(self.labels) > 2:
+            # Sure of one class, as uint8 over its whole range.
+            mask = np.stack([mask == index for index in range(len(self.labels))])
+        return mask.astype(np.uint8) * np.uint8(255), None
+
+    def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
+        """See :class:`MeasuredMasks`."""
+        mask = self._read(case)
+        return mask if len(self.labels) > 2 and not self.multi_label else mask.astype(bool)
+
+    def _read(self, case: SegmentationCase) -> NDArray[Any]:
+        if self.multi_label:
+            return self._read_labels(case)
+        file = self._files.get(case.name) or self._files.get(f"{case.name}_mask")
+        if file is None:
+            raise InputError(f"{self.folder}: no mask named {case.name!r}.")
+        if self.classes is None:
+            return read_mask(file)
+        plain = MaskClasses(names=self.classes.names)
+        # predict writes two classes as 0 and 255.
+        tries = [*([None] if len(self.labels) == 2 else []), plain, self.classes]
+        for number, classes in enumerate(tries):
+            try:
+                return read_mask(file, classes)
+            except InputError:
+                if number == len(tries) - 1:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _read_labels(self, case: SegmentationCase) -> NDArray[Any]:
+        found: dict[str, NDArray[Any]] = {}
+        for label in self.labels:
+            folder = self._of_labels.get(label, {})
+            file = self._files.get(f"{case.name}_mask_{label}") or folder.get(case.name)
+            file = file or folder.get(f"{case.name}_mask")
+            if file is not None:
+                found[label] = read_mask(file)
+        if not found:
+            raise InputError(
+                f"{self.folder}: no mask of any label for {case.name!r}; expected files such as "
+                f"{case.name}_mask_{self.labels[0]}.png or {self.labels[0]}/{case.name}.png."
+            )
+        shapes = {mask.shape for mask in found.values()}
+        if len(shapes) > 1:
+            raise InputError(f"{self.folder}: the masks of {case.name} differ in size; mend them.")
+        empty = np.zeros(shapes.pop(), np.uint8)
+        return np.stack([found.get(label, empty) for label in self.labels])
+
+
+def model_classes(segmenter: Segmenter) -> MaskClasses | None:
+    """What the reference masks of a model hold; None for binary ones."""
+    if segmenter.num_outputs == 1 and not segmenter.multi_label:
+        return None
+    return MaskClasses(names=segmenter.labels, multi_label=segmenter.multi_label)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {image_stem(file): file for file in list_images(folder)}

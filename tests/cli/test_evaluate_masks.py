@@ -1,0 +1,197 @@
+"""``scalefuse evaluate --masks`` for masks of classes and labels, and what segmentation refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from scalefuse.bundle import BundleInfo, save_bundle
+from scalefuse.catalog import NETWORKS
+from scalefuse.data.write import write_pixels
+from scalefuse.metrics.segmentation import dice
+from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+
+SIZE = (24, 32)
+
+
+def masks(number=3):
+    generator = np.random.default_rng(0)
+    target = np.zeros((number, *SIZE), np.uint8)
+    target[:, 4:14, 4:20] = 1
+    target[:, 10:20, 16:28] = 2
+    found = np.where(generator.random(target.shape) < 0.1, generator.integers(0, 3, target.shape), target)
+    return target, found.astype(np.uint8)
+
+
+def write(folder, pictures, name="{}.png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, pixels in enumerate(pictures):
+        write_pixels(folder / name.format(number), pixels)
+
+
+@pytest.fixture
+def data(tmp_path):
+    write(tmp_path / "data/images", [np.full((*SIZE, 3), 100, np.uint8)] * 3)
+    return tmp_path / "data"
+
+
+def values(folder, label, measure="dice"):
+    with (folder / "cases.csv").open(newline="") as handle:
+        return [float(row[measure]) for row in csv.DictReader(handle) if row["class"] == label]
+
+
+def test_masks_of_classes(cli, data, tmp_path):
+    target, found = masks()
+    write(data / "masks", target)
+    write(tmp_path / "made", found, "{}_mask.png")
+    command = ("evaluate", data, "--masks", tmp_path / "made", "--classes", "background,disc,cup")
+    done = cli(*command, "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    for index, label in enumerate(("disc", "cup"), start=1):
+        expected = [dice(f == index, t == index) for f, t in zip(found, target, strict=True)]
+        assert values(tmp_path / "out", label) == pytest.approx(expected)
+    assert "mean of classes" in json.loads((tmp_path / "out/summary.json").read_text())["per_image"]
+    assert (tmp_path / "out/sheet.png").is_file()
+
+
+def test_colours_of_the_reference_come_from_options_or_a_configuration(cli, data, tmp_path):
+    target, found = masks()
+    palette = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255)], np.uint8)
+    write(data / "masks", [palette[one] for one in target])
+    write(tmp_path / "indices", found)
+    write(tmp_path / "colours", [palette[one] for one in found])
+    named = "background=#000000,disc=#ff0000,cup=#0000ff"
+    (tmp_path / "run.yaml").write_text(
+        "task: segmentation\nnetwork: {name: msrf_net, num_classes: 3}\ndata:\n  classes:\n"
+        "    names: [background, disc, cup]\n    colours: [[0, 0, 0], [255, 0, 0], [0, 0, 255]]\n"
+    )
+    made = {
+        "a": ("--masks", tmp_path / "indices", "--classes", named),
+        "b": ("--masks", tmp_path / "colours", "--classes", named),
+        "c": ("--masks", tmp_path / "colours", "--config", tmp_path / "run.yaml"),
+    }
+    for name, options in made.items():
+        done = cli("evaluate", data, *options, "-o", tmp_path / name)
+        assert done.code == 0, done.text
+        assert values(tmp_path / name, "cup") == values(tmp_path / "a", "cup")
+    expected = [dice(f == 2, t == 2) for f, t in zip(found, target, strict=True)]
+    assert values(tmp_path / "a", "cup") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("layout", ["{}_mask_LABEL.png", "LABEL/{}.png"])
+def test_masks_of_labels(cli, data, tmp_path, layout):
+    target, found = masks()
+    for index, label in ((1, "disc"), (2, "cup")):
+        write(data / "masks" / label, [(one == index) * np.uint8(255) for one in target])
+        name = layout.replace("LABEL", label)
+        (tmp_path / "made" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "made", [(one == index) * np.uint8(255) for one in found], name)
+    done = cli(
+        "evaluate", data, "--masks", tmp_path / "made", "--classes", "cup,disc", "-o", tmp_path / "out"
+    )
+    assert done.code == 0, done.text
+    for index, label in ((1, "disc"), (2, "cup")):
+        expected = [dice(f == index, t == index) for f, t in zip(found, target, strict=True)]
+        assert values(tmp_path / "out", label) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    config = MSRFNetConfig(width=8, growth=4, num_classes=3)
+    labels = ("background", "disc", "cup")
+    info = BundleInfo(name="tiny", task="segmentation", network=config, labels=labels)
+    network = NETWORKS["msrf_net"].build(config)
+    return save_bundle(tmp_path_factory.mktemp("model") / "tiny", info, network.state_dict(), "# tiny")
+
+
+def test_a_bundle_names_the_classes_and_what_it_predicts_is_measured_alike(cli, data, model, tmp_path):
+    target, _ = masks()
+    write(data / "masks", target)
+    assert cli("predict", model, data / "images", "-o", tmp_path / "made", "--no-overlay").code == 0
+    ready = cli("evaluate", model, data, "--masks", tmp_path / "made", "-o", tmp_path / "ready")
+    direct = cli("evaluate", model, data, "-o", tmp_path / "direct")
+    assert ready.code == direct.code == 0, ready.text + direct.text
+    for label in ("disc", "cup"):
+        assert values(tmp_path / "ready", label) == values(tmp_path / "direct", label)
+    assert not (tmp_path / "ready/calibration.png").exists()
+
+
+def test_an_ensemble_is_what_several_bundles_are(cli, data, model, tmp_path):
+    target, _ = masks()
+    write(data / "masks", target)
+    by_option = cli("evaluate", model, data, "--ensemble", model, "-o", tmp_path / "a")
+    both = cli("evaluate", model, model, data, "-o", tmp_path / "b")
+    assert by_option.code == both.code == 0, by_option.text
+    assert (tmp_path / "a/cases.csv").read_text() == (tmp_path / "b/cases.csv").read_text()
+
+
+# Failures
+
+
+def test_a_mask_with_an_unnamed_value_and_a_missing_one_are_listed(cli, data, tmp_path):
+    target, found = masks()
+    found[0, 0, 0] = 7
+    write(data / "masks", target)
+    write(tmp_path / "made", found)
+    (tmp_path / "made/1.png").unlink()
+    command = ("evaluate", data, "--masks", tmp_path / "made", "--classes", "background,disc,cup")
+    done = cli(*command, "-o", tmp_path / "out")
+    assert done.code == 3
+    assert "holds the value 7" in done.err
+    assert "no mask named '1'" in done.err
+    assert len(values(tmp_path / "out", "cup")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--strategy", "average", "--no-baselines"), "--strategy, --no-baselines: not for segmentation"),
+        (("--range-b", "minmax"), "--range-b: not for segmentation"),
+        (("--sensitivity", "0.9", "--batch-size", "3"), "--sensitivity, --batch-size: not for segmentation"),
+        (("--classes", "a,b,c"), "tells apart background, disc, cup"),
+        (("--masks", "{made}", "--classes", "a,b,c"), "Got names and a model"),
+        (("--masks", "{made}", "--fused", "{made}"), "--fused and --masks; give one"),
+        (("--predictions", "x.csv"), "--predictions: for classification only"),
+        (("--config", "dilran"), "configures fusion"),
+    ],
+)
+def test_wrong_options(refused, data, model, tmp_path, options, said):
+    write(data / "masks", masks()[0])
+    write(tmp_path / "made", masks()[1])
+    chosen = [option.format(made=tmp_path / "made") for option in options]
+    assert said in refused("evaluate", model, data, *chosen, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--tta",), "--tta: not for fusion"),
+        (("--split", "test", "--no-postprocess"), "--split, --no-postprocess: not for fusion"),
+        (("--ensemble", "dilran"), "--ensemble: not for fusion"),
+        (("--coverage", "0.9"), "--coverage: not for fusion"),
+    ],
+)
+def test_options_that_fusion_does_not_know(refused, folders, tmp_path, options, said):
+    assert said in refused("evaluate", *folders, *options, "-o", tmp_path / "out")
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_one_line(cli, data, model, tmp_path, monkeypatch):
+    from scalefuse.inference.segmenter import Segmenter
+
+    segment = Segmenter.segment
+    write(data / "masks", masks()[0])
+
+    def hungry(self, image, **options):
+        if image.source.name == "1.png":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+        return segment(self, image, **options)
+
+    monkeypatch.setattr(Segmenter, "segment", hungry)
+    done = cli("evaluate", model, data, "-o", tmp_path / "out")
+    assert done.code == 3
+    assert "1.png: not enough memory for a picture of this size" in done.err
+    assert len(values(tmp_path / "out", "cup")) == 2
