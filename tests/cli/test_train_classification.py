@@ -145,7 +145,8 @@ def test_folds_spread_classes_and_keep_patients_together(cli, config_file, tmp_p
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     done = cli(
         "train", config_file, "--folds", 3, "-o", tmp_path / "cv",
-        "--set", f"data.source={tmp_path}/labels.csv", "--set", "training.epochs=1", "--set", "network={name: resnet18, width: 4}",
+        "--set", f"data.source={tmp_path}/labels.csv", "--set", "training.epochs=1",
+        "--set", "network={name: resnet18, width: 4}",
     )  # fmt: skip
     assert done.code == 0, done.text
     with (tmp_path / "cv" / "folds.csv").open(newline="") as handle:
