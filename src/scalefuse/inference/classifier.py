@@ -217,7 +217,6 @@ class Classifier:
                 batch.to(_device(engine)),
                 torch.tensor([class_index], device=_device(engine)),
                 stage=stage,
-                exclusive=not self.multi_label,
             )
             total = total + _unit(cam[0].float().cpu())
         height, width = int(size[0]), int(size[1])
@@ -278,7 +277,6 @@ class Classifier:
                 blank.to(_device(engine)),
                 torch.zeros(1, dtype=torch.long, device=_device(engine)),
                 stage=stage,
-                exclusive=not self.multi_label,
             )
 
     def _batches(self, images: Iterable[Image | NDArray[Any]]) -> Iterator[Tensor]:

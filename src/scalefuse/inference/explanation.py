@@ -54,17 +54,12 @@ def has_stages(network: Any) -> bool:
 
 
 def grad_cam(
-    network: Any,
-    images: Tensor,
-    class_indices: Tensor,
-    *,
-    stage: int | None = None,
-    exclusive: bool = True,
+    network: Any, images: Tensor, class_indices: Tensor, *, stage: int | None = None
 ) -> tuple[Tensor, int]:
-    """Gradient-weighted activation maps of one stage.
+    """Gradient-weighted activation maps of one stage: what is there, and speaks for the class.
 
-    The channels of the stage are summed, each weighted by the mean gradient of the class score over the map;
-    what speaks against the class is set to 0.
+    The positive activations of the channels are summed, each channel weighted by the mean gradient of the
+    class's logit over the map, where that is positive.
 
     Args:
         network: with ``forward_features`` (images to a list of stages) and ``forward_head`` (the last stage
@@ -72,7 +67,6 @@ def grad_cam(
         images: ``(N, C, H, W)``, as the network takes them.
         class_indices: ``(N,)``, the class to explain in each.
         stage: counted from 1; None for the last one with at least 7×7 cells, or the first if none has.
-        exclusive: whether classes exclude one another.
 
     Returns:
         Maps ``(N, h, w)``, 0 or larger, and the stage used.
@@ -81,9 +75,10 @@ def grad_cam(
         InputError: the network shows no stages, or has no such stage.
 
     Reference:
-        Selvaraju et al.: Grad-CAM, ICCV 2017, equations 1 and 2. Deviation: the score of classes that exclude
-        one another is the log-odds, the logit less the log-sum-exp of the others, and not the logit alone:
-        adding the same to all logits changes no probability and must change no map.
+        Selvaraju et al.: Grad-CAM, ICCV 2017, equations 1 and 2. Deviation: negative weights and negative
+        activations are clipped before the sum, and not the sum alone. Grad-CAM was made for activations after
+        a ReLU. The fused features of HiFuse have both signs, and the product of two negatives would make
+        plain background the strongest evidence.
 
     Example:
         >>> from scalefuse.networks.hifuse import HiFuse
@@ -102,15 +97,11 @@ def grad_cam(
         features = network.forward_features(images.clone().requires_grad_())
         number = check_stage(stage, features)
         logits = network.forward_head(features[-1])
-        classes = class_indices.clone()
-        own = logits.gather(1, classes[:, None])[:, 0]
-        if exclusive and logits.shape[1] > 1:
-            mine = F.one_hot(classes, logits.shape[1]).bool()
-            own = own - logits.masked_fill(mine, float("-inf")).logsumexp(dim=1)
+        score = logits.gather(1, class_indices.clone()[:, None]).sum()
         activation = features[number - 1]
-        (gradient,) = torch.autograd.grad(own.sum(), activation)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    return (weights * activation.detach()).sum(dim=1).relu(), number
+        (gradient,) = torch.autograd.grad(score, activation)
+    weights = gradient.mean(dim=(2, 3), keepdim=True).relu()
+    return (weights * activation.detach().relu()).sum(dim=1), number
 
 
 def check_stage(stage: int | None, features: list[Tensor]) -> int:
