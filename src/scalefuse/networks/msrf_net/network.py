@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from scalefuse.errors import InputError
+from scalefuse.networks.blocks.image_check import check_image
 from scalefuse.networks.msrf_net.decoder import LastLevel, TripleAttentionDecoder
 from scalefuse.networks.msrf_net.dual_scale import MultiScaleResidualFusion
 from scalefuse.networks.msrf_net.encoder import Encoder
@@ -101,24 +102,10 @@ class MSRFNet(nn.Module):
             InputError: The image has another number of dimensions or channels, or a height or width that is
                 not a multiple of 8.
         """
-        self._check(image)
+        check_image(image, self.in_channels, SIZE_MULTIPLE)
         x1, x2, x3, x4 = fused = self.fusion(self.encoder(image))
         edge, guide = self.shape_stream(fused, image)
         feature, scale3 = self.decoder3(x3, x4)
         feature, scale2 = self.decoder2(x2, feature)
         mask = self.last_level(x1, feature, guide)
         return MSRFNetOutput(mask=mask, scale3=scale3, scale2=scale2, edge=edge)
-
-    def _check(self, image: Tensor) -> None:
-        if image.ndim != 4 or image.shape[1] != self.in_channels:
-            raise InputError(
-                f"Expected an image of shape (N, {self.in_channels}, H, W), but got {tuple(image.shape)}. "
-                f"This network was built for {self.in_channels} channel(s)."
-            )
-        height, width = image.shape[-2:]
-        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
-            padded = [-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE for size in (height, width)]
-            raise InputError(
-                f"Expected a height and width that are multiples of {SIZE_MULTIPLE}, but got "
-                f"{height}×{width}. Pad the image to {padded[0]}×{padded[1]}."
-            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from scalefuse.errors import InputError
+from scalefuse.networks.blocks.image_check import check_image
 
 SIZE_MULTIPLE = 16
 NORMS = ("batch", "instance")
@@ -82,17 +83,6 @@ class UNet(nn.Module):
             InputError: The image has another number of dimensions or channels, or a height or width that is
                 not a multiple of 16.
         """
-        if image.ndim != 4 or image.shape[1] != self.in_channels:
-            raise InputError(
-                f"Expected an image of shape (N, {self.in_channels}, H, W), but got {tuple(image.shape)}. "
-                f"This network was built for {self.in_channels} channel(s)."
-            )
-        height, width = image.shape[-2:]
-        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
-            padded = [-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE for size in (height, width)]
-            raise InputError(
-                f"Expected a height and width that are multiples of {SIZE_MULTIPLE}, but got "
-                f"{height}×{width}. Pad the image to {padded[0]}×{padded[1]}."
-            )
+        check_image(image, self.in_channels, SIZE_MULTIPLE)
         logits: Tensor = self.layers(image)
         return logits
