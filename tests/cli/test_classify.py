@@ -265,6 +265,28 @@ def test_an_interrupted_run_leaves_the_old_table(cli, bundle, tree, tmp_path, mo
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+def test_a_lack_of_memory_is_one_line(cli, refused, bundle, tree, tmp_path, monkeypatch):
+    real = Classifier.prepare
+
+    def too_large(self, image):
+        if image.size == (40, 70):
+            raise MemoryError
+        return real(self, image)
+
+    monkeypatch.setattr(Classifier, "prepare", too_large)
+    done = cli("predict", bundle, tree, "-o", tmp_path / "out")
+    assert done.code == 3
+    assert "top.png: not enough memory" in done.err
+    assert "not enough memory" in refused("predict", bundle, tree / "top.png", "-o", tmp_path / "one")
+
+    def exhausted(self, batch):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    monkeypatch.setattr(Classifier, "batch_logits", exhausted)
+    line = refused("predict", bundle, tree, "-o", tmp_path / "out")
+    assert "4 pictures at once; choose a smaller batch size" in line
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

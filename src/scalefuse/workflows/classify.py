@@ -21,6 +21,7 @@ from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
 from scalefuse.workflows.classify_tables import Predictions, write_embeddings, write_predictions
+from scalefuse.workflows.out_of_memory import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -190,13 +191,20 @@ class _Batch:
             try:
                 image = one.read()
                 tensors.append(self.classifier.prepare(image))
-            except ScaleFuseError as error:
-                if alone:
+            except (ScaleFuseError, RuntimeError, MemoryError) as error:
+                problem = str(error)
+                if is_out_of_memory(error):
+                    problem = (
+                        f"{one.path or one.name}: not enough memory for a picture of this size; shrink it."
+                    )
+                elif not isinstance(error, ScaleFuseError):
                     raise
+                if alone:
+                    raise error if isinstance(error, ScaleFuseError) else InputError(problem) from error
                 if isinstance(error, IntensityChoiceError):
                     self.unchosen = self.unchosen or error
-                self.result.failures.append(str(error))
-                outcome.append((one, str(error)))
+                self.result.failures.append(problem)
+                outcome.append((one, problem))
             else:
                 good.append(one)
                 outcome.append((one, None))
@@ -205,9 +213,16 @@ class _Batch:
         if not good:
             return outcome
         batch = torch.stack(tensors)
-        probabilities = self.classifier.postprocessing.activate(self.classifier.batch_logits(batch))
-        if self.options.embeddings:
-            self.vectors.append(self.classifier.batch_embeddings(batch))
+        try:
+            probabilities = self.classifier.postprocessing.activate(self.classifier.batch_logits(batch))
+            if self.options.embeddings:
+                self.vectors.append(self.classifier.batch_embeddings(batch))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"Not enough memory for {len(batch)} pictures at once; choose a smaller batch size."
+            ) from error
         for one, image, row in zip(good, images, probabilities, strict=False):
             self._draw(one, image, row)
         self.names += [one.name for one in good]
