@@ -1,0 +1,254 @@
+"""The export beside the network in torch: same predictor, same pictures, differences and task measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalefuse.export.record import Parity, TaskLoss
+from scalefuse.export.runtime import Run, engine_of
+from scalefuse.export.support import ExportPrecision
+from scalefuse.networks.spec import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scalefuse.bundle import Bundle
+    from scalefuse.export.samples import Samples
+
+SAME_NUMBERS = {"max_abs_difference": 1e-4}
+"""Bound for 32-bit arithmetic, on values in [0, 1]."""
+
+SAME_RESULTS: dict[Task, dict[str, float]] = {
+    "fusion": {"pixels_within_1": 0.97, "pixels_within_4": 1.0},
+    "segmentation": {"mean_dice": 0.999, "min_dice": 0.99},
+    "classification": {"top1": 0.995, "mean_abs_difference": 0.01},
+}
+"""Bounds for shorter numbers, on what the user gets."""
+
+DEFAULT_MAX_LOSS = 0.01
+"""Largest loss that quantising may cost: of mean Dice, of accuracy, of mean VIF."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Result of :func:`compare`.
+
+    Attributes:
+        parity: differences, with the bounds for the precision.
+        loss: what the export costs in the task's measure; for int8 only.
+    """
+
+    parity: Parity
+    loss: TaskLoss | None
+
+
+@dataclass
+class _Findings:
+    """What is summed up over the pictures."""
+
+    output: str
+    measure: Any
+    against: Any
+    num: int = 0
+    largest: float = 0.0
+    total: float = 0.0
+    values: int = 0
+    agreement: dict[str, list[float]] = field(default_factory=dict)
+    float32: list[float] = field(default_factory=list)
+    exported: list[float] = field(default_factory=list)
+
+    def add(self, wanted: NDArray[Any], found: NDArray[Any]) -> None:
+        difference = np.abs(wanted.astype(np.float64) - found)
+        # Not max(): that would lose NaN.
+        self.largest = float(np.maximum(self.largest, difference.max()))
+        self.total += float(difference.sum())
+        self.values += difference.size
+        self.num += 1
+
+    def agree(self, **shares: float) -> None:
+        for name, share in shares.items():
+            self.agreement.setdefault(name, []).append(share)
+
+
+def compare(
+    bundle: Bundle,
+    runs: Mapping[str, Run],
+    samples: Samples,
+    precision: ExportPrecision,
+    *,
+    size: tuple[int, int] | None = None,
+    max_loss: float = DEFAULT_MAX_LOSS,
+) -> Comparison:
+    """Predict every picture with the network in torch and with the export.
+
+    Args:
+        bundle: the model.
+        runs: the exported graphs by their roles.
+        samples: pictures.
+        precision: chooses the bounds.
+        size: height and width that the graphs were fixed to; pictures are resized to it.
+        max_loss: for the record.
+
+    Example:
+        >>> import torch
+        >>> from scalefuse.bundle import load_bundle
+        >>> from scalefuse.export.samples import Sample, Samples
+        >>> bundle = load_bundle("dilran")
+        >>> network = bundle.build_network()
+        >>> def encoder(image):
+        ...     return {"features": network.encode(torch.from_numpy(image)).detach().numpy()}
+        >>> def decoder(features):
+        ...     return {"fused": network.decode(torch.from_numpy(features)).clamp(0, 1).detach().numpy()}
+        >>> pair = np.random.default_rng(0).random((2, 48, 48), dtype=np.float32)
+        >>> result = compare(
+        ...     bundle, {"encoder": encoder, "decoder": decoder}, Samples("1 pair", [Sample(*pair)]), "int8"
+        ... )
+        >>> result.parity.num_images, abs(result.loss.loss) < 1e-4
+        (1, True)
+    """
+    task = bundle.info.task
+    if task == "fusion":
+        found = _fusion(bundle, runs, samples, size, measure=precision == "int8")
+    elif task == "segmentation":
+        found = _segmentation(bundle, runs, samples, size)
+    else:
+        found = _classification(bundle, runs, samples, size)
+    bounds: dict[str, float] = {}
+    if precision in ("fp16", "bf16"):
+        bounds = dict(SAME_RESULTS[task])
+        if "labels" in found.agreement:
+            bounds["labels"] = bounds.pop("top1")
+    elif precision == "fp32":
+        bounds = dict(SAME_NUMBERS)
+    agreement = {name: float(np.mean(shares)) for name, shares in found.agreement.items()}
+    if task == "segmentation":
+        agreement = {"mean_dice": agreement["dice"], "min_dice": min(found.agreement["dice"])}
+    parity = Parity(
+        images=samples.description,
+        num_images=found.num,
+        output=found.output,
+        max_abs_difference=found.largest,
+        mean_abs_difference=found.total / found.values,
+        agreement=agreement,
+        bounds=bounds,
+    )
+    if precision != "int8":
+        return Comparison(parity, None)
+    float32, exported = float(np.mean(found.float32)), float(np.mean(found.exported))
+    loss = TaskLoss(
+        measure=found.measure,
+        against=found.against,
+        images=samples.description,
+        num_images=found.num,
+        float32=float32,
+        exported=exported,
+        loss=float32 - exported,
+        limit=max_loss,
+    )
+    return Comparison(parity, loss)
+
+
+def _fusion(
+    bundle: Bundle,
+    runs: Mapping[str, Run],
+    samples: Samples,
+    size: tuple[int, int] | None,
+    *,
+    measure: bool,
+) -> _Findings:
+    from scalefuse.export.samples import grey, resized
+    from scalefuse.inference.fuser import DEFAULT_STRATEGY, Fuser
+    from scalefuse.metrics.fusion.vif import visual_information_fidelity
+
+    found = _Findings("fused picture, grey, in [0, 1]", "vif", "sources")
+    reference = Fuser.from_bundle(bundle)
+    exported = Fuser(engine_of(runs), strategy=bundle.info.strategy or DEFAULT_STRATEGY)
+    for sample in samples.samples:
+        first, second = (resized(grey(picture), size) for picture in (sample.image, sample.other))
+        wanted, got = reference(first, second), exported(first, second)
+        found.add(wanted, got)
+        levels = np.abs(np.rint(wanted * 255) - np.rint(got * 255))
+        found.agree(pixels_within_1=float((levels <= 1).mean()), pixels_within_4=float((levels <= 4).mean()))
+        if not measure:
+            # VIF takes no pictures below 41 pixels, the network does.
+            continue
+        sources = first.astype(np.float64) * 255, second.astype(np.float64) * 255
+        for picture, values in ((wanted, found.float32), (got, found.exported)):
+            values.append(visual_information_fidelity(np.rint(picture * 255), *sources))
+    return found
+
+
+def _segmentation(
+    bundle: Bundle, runs: Mapping[str, Run], samples: Samples, size: tuple[int, int] | None
+) -> _Findings:
+    from scalefuse.inference.segmenter import Segmenter
+
+    labelled = samples.labelled
+    found = _Findings("probability, in [0, 1]", "dice", "masks" if labelled else "float32 results")
+    # The samples lie in [0, 1] already.
+    options: dict[str, Any] = {"intensity": None} | ({} if size is None else {"resize": size})
+    reference = Segmenter.from_bundle(bundle, **options)
+    exported = Segmenter.from_bundle(bundle, **options)
+    exported.engines = [engine_of(runs)]
+    for sample in samples.samples:
+        pair = [one.probabilities(sample.image) for one in (reference, exported)]
+        found.add(*pair)
+        masks = [
+            _channels(reference.postprocessing.decide(one, multi_label=reference.multi_label), len(one))
+            for one in pair
+        ]
+        between = _dice(*masks)
+        found.agree(dice=between)
+        target = _channels(sample.target, len(pair[0])) if labelled else masks[0]
+        for mask, values in zip(masks, (found.float32, found.exported), strict=True):
+            values.append(_dice(mask, target))
+    return found
+
+
+def _classification(
+    bundle: Bundle, runs: Mapping[str, Run], samples: Samples, size: tuple[int, int] | None
+) -> _Findings:
+    from scalefuse.data.classification_input import prepare
+    from scalefuse.export.graphs import classification_settings
+    from scalefuse.inference.classifier import Classifier
+
+    labelled = samples.labelled
+    found = _Findings("probability, in [0, 1]", "accuracy", "labels" if labelled else "float32 results")
+    settings: Any = classification_settings(bundle)
+    if size is not None:
+        settings = settings.model_copy(update={"size": size})
+    reference = Classifier.from_bundle(bundle, preprocessing=settings)
+    for sample in samples.samples:
+        batch = prepare(sample.image, settings, reference.in_channels)[None]
+        wanted = reference.predict([sample.image])
+        # The whole graph, with its own standardising and temperature.
+        got = runs["model"](batch.numpy())["probability"]
+        found.add(wanted, got)
+        decisions = [reference.decide(one)[0] for one in (wanted, got)]
+        alike = float(np.mean(decisions[0] == decisions[1]))
+        found.agree(**{"labels" if settings.multi_label else "top1": alike})
+        target = sample.target if labelled else decisions[0]
+        for decision, values in zip(decisions, (found.float32, found.exported), strict=True):
+            values.append(float(np.mean(decision == target)))
+    return found
+
+
+def _channels(mask: NDArray[Any], outputs: int) -> NDArray[np.bool_]:
+    """Any kind of mask as ``(K, H, W)``: foreground, classes without the background, or labels."""
+    if mask.ndim == 3:
+        return mask.astype(bool)
+    if outputs == 1:
+        return mask[None] != 0
+    classes: NDArray[np.bool_] = np.stack([mask == index for index in range(1, outputs)])
+    return classes
+
+
+def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Mean over the classes; two empty masks are alike."""
+    both = 2.0 * (first & second).sum(axis=(1, 2))
+    total = first.sum(axis=(1, 2)) + second.sum(axis=(1, 2))
+    return float(np.where(total > 0, both / np.maximum(total, 1), 1.0).mean())

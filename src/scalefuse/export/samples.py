@@ -1,0 +1,235 @@
+"""Pictures to check an export on and to calibrate it with: the user's, or those that come with ScaleFuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from scalefuse.data.colour import to_luma_chroma
+from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
+from scalefuse.data.masks import MaskClasses, read_case_mask
+from scalefuse.data.pairs import pair_by_name
+from scalefuse.data.phantom import head_phantom
+from scalefuse.data.read import list_images, read_image
+from scalefuse.data.segmentation import scan_segmentation_folder
+from scalefuse.errors import InputError, IntensityChoiceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scalefuse.bundle import Bundle
+
+MAX_SAMPLES = 50
+"""More pictures than this are thinned out evenly."""
+
+SHIPPED_IMAGES = Path(__file__).parent.parent / "samples" / "nuclei"
+
+_NUM_PHANTOMS = 3
+_PHANTOM_SIDE = 128
+_CT_RANGE = "range:-200:1300"
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture, or for fusion a pair.
+
+    Attributes:
+        image: the picture, or its values in [0, 1] ``(H, W)`` or ``(H, W, 3)``.
+        other: the second one of a pair, values in [0, 1].
+        target: reference mask, class index or 0/1 per label, where there is one.
+    """
+
+    image: Any
+    other: Any = None
+    target: Any = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures and where they come from.
+
+    Attributes:
+        description: for the record.
+        samples: the pictures.
+    """
+
+    description: str
+    samples: Sequence[Sample] = field(repr=False)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every picture has its reference."""
+        return all(sample.target is not None for sample in self.samples)
+
+
+def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
+    """Pictures for a bundle's task.
+
+    Args:
+        bundle: for its task, its labels and its intensities.
+        folder: for segmentation pictures, or ``images/`` and ``masks/`` as for training; for classification
+            pictures, or a data set with labels as for training; for fusion two folders with pictures of the
+            same names. Without one, the nuclei images that come with ScaleFuse, or for fusion drawn heads.
+
+    Raises:
+        InputError: no such folder, or nothing fitting in it.
+
+    Example:
+        >>> from scalefuse.bundle import load_bundle
+        >>> find_samples(load_bundle("msrf-net-nuclei"), None).labelled
+        True
+    """
+    task = bundle.info.task
+    if folder is not None and not folder.is_dir() and not (task == "classification" and folder.is_file()):
+        what = "is a file" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}, but a folder of pictures was expected; check the name.")
+    if task == "fusion":
+        found = _phantoms() if folder is None else _pairs(folder)
+    elif task == "segmentation":
+        found = _segmentation(bundle, SHIPPED_IMAGES if folder is None else folder)
+    else:
+        found = _classification(bundle, SHIPPED_IMAGES / "images" if folder is None else folder)
+    if not found:
+        raise InputError(f"{folder}: holds no images; give a folder of pictures.")
+    labelled = found[0].target is not None
+    where = folder.name if folder is not None else ""
+    what = {
+        "fusion": "pairs of pictures",
+        "segmentation": "pictures with masks" if labelled else "pictures",
+        "classification": "pictures with labels" if labelled else "pictures",
+    }[task]
+    if folder is not None:
+        return Samples(f"{len(found)} {what} of the folder {where!r}", found)
+    shipped = "pairs of heads drawn by ScaleFuse" if task == "fusion" else "nuclei images, BBBC038v1 (CC0)"
+    return Samples(f"{len(found)} {shipped}", found)
+
+
+def thinned(items: Sequence[_Item], most: int = MAX_SAMPLES) -> list[_Item]:
+    """At most so many of the items, evenly spread.
+
+    Example:
+        >>> thinned(list(range(10)), 4)
+        [0, 3, 6, 9]
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index)] for index in np.linspace(0, len(items) - 1, most)]
+
+
+def grey(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """The luma of a picture with values in [0, 1].
+
+    Args:
+        picture: ``(H, W)`` or ``(H, W, 3)``.
+
+    Returns:
+        ``(H, W)``.
+
+    Example:
+        >>> grey(np.ones((2, 3, 3))).shape
+        (2, 3)
+    """
+    return to_luma_chroma(picture)[0] if picture.ndim == 3 else np.asarray(picture, np.float32)
+
+
+def resized(picture: NDArray[np.float32], size: tuple[int, int] | None) -> NDArray[np.float32]:
+    """A grey picture at the size that a graph was fixed to; bilinear, with antialiasing.
+
+    Args:
+        picture: ``(H, W)``, values in [0, 1].
+        size: height and width; ``None`` leaves the picture as it is.
+
+    Example:
+        >>> resized(np.ones((4, 4), np.float32), (2, 3)).shape
+        (2, 3)
+    """
+    if size is None or picture.shape == size:
+        return picture
+    tensor = torch.from_numpy(picture)[None, None]
+    values = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)
+    result: NDArray[np.float32] = values[0, 0].clamp(0, 1).numpy()
+    return result
+
+
+def _phantoms() -> list[Sample]:
+    samples = []
+    for seed in range(_NUM_PHANTOMS):
+        ct, mri = head_phantom(_PHANTOM_SIDE, seed=seed)
+        samples.append(Sample(to_unit(ct, IntensityRange.parse(_CT_RANGE))[0], other=mri))
+    return samples
+
+
+def _pairs(folder: Path) -> list[Sample]:
+    parts = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if len(parts) != 2:
+        raise InputError(
+            f"{folder}: holds {len(parts)} folders, but pairs for fusion are expected in two, such as CT and "
+            "MRI, under the same names; give such a folder."
+        )
+    pairs, _ = pair_by_name(*parts)
+    samples = []
+    for pair in thinned(pairs):
+        first, second = (_unit(read_image(file), None) for file in (pair.a, pair.b))
+        if first.shape[:2] != second.shape[:2]:
+            raise InputError(
+                f"{pair.a} and {pair.b} differ in size: {first.shape[:2]} and {second.shape[:2]}; resample "
+                "one onto the other."
+            )
+        samples.append(Sample(first, other=second))
+    return samples
+
+
+def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
+    info = bundle.info
+    choice = info.preprocessing.get("intensity")
+    intensity = None if choice is None else IntensityRange.model_validate(choice)
+    if any((folder / name).is_dir() for name in ("images", "image", "train", "val", "valid", "test")):
+        splits = scan_segmentation_folder(folder).splits
+        # What was held back from training says more; training images are the last resort.
+        name = next(name for name in ("val", "all", "train", "test") if splits.get(name))
+        classes = None
+        multi_label = bool(info.preprocessing.get("multi_label", False))
+        if multi_label or len(info.labels) > 2:
+            classes = MaskClasses(names=info.labels, multi_label=multi_label)
+        cases = [case for case in splits[name] if case.has_mask] or splits[name]
+        return [
+            Sample(
+                _unit(read_image(case.image), intensity),
+                target=read_case_mask(case, classes) if case.has_mask else None,
+            )
+            for case in thinned(cases)
+        ]
+    return [Sample(_unit(read_image(file), intensity)) for file in thinned(list_images(folder))]
+
+
+def _classification(bundle: Bundle, folder: Path) -> list[Sample]:
+    from scalefuse.data.classification import read_classification
+
+    files = list_images(folder) if folder.is_dir() else []
+    if files:
+        return [Sample(read_image(file)) for file in thinned(files)]
+    multi_label = bool(bundle.info.preprocessing.get("multi_label", False))
+    found = read_classification(folder, classes=bundle.info.labels or None, multi_label=multi_label)
+    name = next(name for name in ("val", "all", "train", "test") if name in found.splits)
+    cases = thinned(found.part(name))
+    return [
+        Sample(case.read(), target=target) for case, target in zip(cases, found.targets(cases), strict=True)
+    ]
+
+
+def _unit(image: Image, choice: IntensityRange | None) -> NDArray[np.float32]:
+    """Values in [0, 1]. Where nobody said what is black and white, the picture's own extremes are."""
+    try:
+        resolved = resolve_intensity(image, choice)
+    except IntensityChoiceError:
+        resolved = IntensityRange(mode="minmax")
+    return to_unit(image.pixels, resolved)[0]

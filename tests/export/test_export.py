@@ -1,0 +1,233 @@
+"""Exports of every task: what is written, that it computes the same, at sizes that it was not traced at."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from scalefuse.bundle import load_bundle
+from scalefuse.data.read import read_image
+from scalefuse.errors import BundleError, InputError, OutputError
+from scalefuse.export.record import ExportRecord
+from scalefuse.export.runtime import open_graph
+from scalefuse.inference.classifier import Classifier
+from scalefuse.inference.fuser import Fuser
+from scalefuse.workflows.export import ExportOptions, export
+
+
+def test_the_folder_of_a_fusion_export(fusion):
+    folder, record = fusion
+    names = {"encoder.onnx", "decoder.onnx", "export.json", "README.md"}
+    assert {file.name for file in folder.iterdir()} == names
+    assert ExportRecord.model_validate_json((folder / "export.json").read_text()) == record
+    assert record.strategy == "local_energy_ratio"
+    assert record.opset == onnx.load(folder / "encoder.onnx").opset_import[0].version == 18
+    encoder, decoder = record.graphs
+    assert encoder.inputs[0].shape == ("batch", 1, "height", "width")
+    assert decoder.inputs[0].shape == encoder.outputs[0].shape == ("batch", 8, "height", "width")
+    assert decoder.outputs[0].shape == ("batch", 1, "height", "width")
+    assert record.parity.num_images == 3
+    assert "3 pairs of pictures" in record.parity.images
+    assert "'pairs'" in (folder / "README.md").read_text()
+
+
+def test_shapes_in_the_file_are_those_of_the_record(fusion, segmentation, classification):
+    for folder, record in (fusion, segmentation, classification):
+        for graph in record.graphs:
+            model = onnx.load(folder / graph.file)
+            onnx.checker.check_model(model)
+            for tensors, written in (
+                (model.graph.input, graph.inputs),
+                (model.graph.output, graph.outputs),
+            ):
+                shapes = {
+                    one.name: tuple(d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim)
+                    for one in tensors
+                }
+                assert shapes == {one.name: one.shape for one in written}
+
+
+def test_fusion_at_other_sizes_and_batches(fusion, fusion_bundle):
+    folder, record = fusion
+    network = fusion_bundle.build_network()
+    encoder, decoder = (open_graph(folder / graph.file, "onnx") for graph in record.graphs)
+    for shape in ((1, 1, 16, 16), (3, 1, 33, 70)):
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            features = network.encode(image)
+            picture = network.decode(features).clamp(0, 1)
+        found = encoder(image.numpy())["features"]
+        np.testing.assert_allclose(found, features.numpy(), atol=2e-5)
+        np.testing.assert_allclose(decoder(found)["fused"], picture.numpy(), atol=1e-5)
+
+
+def test_segmentation_at_other_sizes_and_batches(segmentation, segmentation_bundle):
+    folder, record = segmentation
+    (graph,) = record.graphs
+    assert graph.dynamic_axes["width"].model_dump() == {"smallest": 8, "multiple_of": 8}
+    assert record.postprocessing == {"threshold": 0.6}
+    network, run = segmentation_bundle.build_network(), open_graph(folder / graph.file, "onnx")
+    for shape in ((1, 3, 8, 8), (3, 3, 40, 24)):
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            logits = network(image).mask
+        found = run(image.numpy())
+        np.testing.assert_allclose(found["logits"], logits.numpy(), atol=1e-4)
+        np.testing.assert_allclose(found["probability"], logits.sigmoid().numpy(), atol=1e-5)
+
+
+def test_parity_is_measured_and_bounded(segmentation, classification, fusion):
+    for _, record in (segmentation, classification, fusion):
+        parity = record.parity
+        assert parity.bounds == {"max_abs_difference": 1e-4}
+        # Exact equality would mean that something was compared with itself.
+        assert 0 < parity.mean_abs_difference <= parity.max_abs_difference <= 1e-4
+        assert parity.num_images == 3
+    assert segmentation[1].parity.agreement["min_dice"] > 0.99
+    assert classification[1].parity.agreement == {"top1": 1.0}
+    assert fusion[1].parity.agreement == {"pixels_within_1": 1.0, "pixels_within_4": 1.0}
+
+
+def test_a_classifier_needs_nothing_but_the_image(classification, classification_bundle, heads):
+    folder, record = classification
+    (graph,) = record.graphs
+    assert graph.inputs[0].shape == ("batch", 3, 40, 48)
+    assert record.standardised_inside
+    from scalefuse.data.classification_input import ClassificationPreprocessing, prepare
+
+    settings = ClassificationPreprocessing.model_validate(record.preprocessing)
+    images = [read_image(heads / f"pairs/MRI/{seed}.png") for seed in range(3)]
+    batch = np.stack([prepare(image, settings, 3).numpy() for image in images])
+    found = open_graph(folder / graph.file, "onnx")(batch)
+    classifier = Classifier.from_bundle(classification_bundle)
+    expected = classifier.predict(images)
+    # The temperature makes the random network's probabilities differ by much.
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(found["probability"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["logits"], classifier.logits(images), atol=1e-5)
+
+
+def test_metadata_and_fixed_shapes(fusion_bundle, heads, tmp_path):
+    options = ExportOptions("onnx", size=(48, 32), batch=2, images=heads / "pairs")
+    record = export(fusion_bundle, tmp_path / "fixed", options)
+    model = onnx.load(tmp_path / "fixed" / "encoder.onnx")
+    assert {one.key: one.value for one in model.metadata_props}["name"] == "tiny-fusion"
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [2, 1, 48, 32]
+    assert record.graphs[0].inputs[0].shape == (2, 1, 48, 32)
+    assert record.graphs[0].dynamic_axes == {}
+    assert record.parity.num_images == 3
+
+
+@pytest.mark.usefixtures("traced_once")
+def test_half_weights_halve_the_file(fusion, fusion_bundle, heads, tmp_path):
+    # Only the encoder's dilated convolutions and the like are large enough to matter.
+    record = export(fusion_bundle, tmp_path / "half", ExportOptions("onnx", "fp16", images=heads / "pairs"))
+    types = {one.data_type for one in onnx.load(tmp_path / "half" / "encoder.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in types
+    assert record.graphs[0].bytes < fusion[1].graphs[0].bytes
+    assert 1e-6 < record.parity.max_abs_difference < 0.01
+    assert record.parity.bounds == {"pixels_within_1": 0.97, "pixels_within_4": 1.0}
+
+
+@pytest.mark.usefixtures("traced_once")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_openvino(fusion_bundle, heads, tmp_path, precision):
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    folder = tmp_path / "openvino"
+    record = export(fusion_bundle, folder, ExportOptions("openvino", precision, images=heads / "pairs"))
+    assert {file.suffix for file in folder.iterdir()} == {".xml", ".bin", ".json", ".md"}
+    hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+    assert record.runtime_options == {"INFERENCE_PRECISION_HINT": hint}
+    assert record.parity.agreement["pixels_within_4"] == 1.0
+    fuser = Fuser.from_bundle(fusion_bundle)
+    pair = [read_image(heads / f"pairs/{name}/0.png") for name in ("CT", "MRI")]
+    expected = fuser.fuse_images(*pair).unit
+    from scalefuse.export.runtime import engine_of
+
+    runs = {
+        graph.role: open_graph(folder / graph.file, "openvino", options=record.runtime_options)
+        for graph in record.graphs
+    }
+    found = Fuser(engine_of(runs), strategy=record.strategy).fuse_images(*pair).unit
+    np.testing.assert_allclose(found, expected, atol=1e-4 if precision == "fp32" else 0.02)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_bundle("dilran")
+
+
+@pytest.mark.usefixtures("traced_once")
+def test_int8_reports_its_loss_in_the_task(shipped, heads, tmp_path):
+    options = ExportOptions("onnx", "int8", calibration=heads / "pairs", max_loss=0.05)
+    record = export(shipped, tmp_path / "int8", options)
+    quantised = record.quantisation
+    assert quantised.num_inputs == {"encoder": 6}
+    assert (quantised.loss.measure, quantised.loss.against) == ("vif", "sources")
+    assert quantised.loss.loss == pytest.approx(quantised.loss.float32 - quantised.loss.exported)
+    assert 0 < quantised.loss.loss <= 0.05
+    assert record.parity.max_abs_difference > 1e-3
+    nodes = {node.op_type for node in onnx.load(tmp_path / "int8" / "encoder.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= nodes
+    assert "in 8 bits; loss" in (tmp_path / "int8" / "README.md").read_text()
+
+
+@pytest.mark.usefixtures("traced_once")
+def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(shipped, heads, tmp_path):
+    options = ExportOptions("onnx", "int8", calibration=heads / "pairs", max_loss=0.0)
+    with pytest.raises(InputError, match=r"int8 costs 0\.\d+ of mean VIF .* at most 0 was accepted"):
+        export(shipped, tmp_path / "int8", options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_computes_something_else_is_refused(
+    fusion_bundle, heads, tmp_path, monkeypatch, traced_once
+):
+    def damaged(graph, metadata):
+        model = traced_once(graph, metadata)
+        weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+        values = onnx.numpy_helper.to_array(weight) * np.float32(1.01)
+        weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+        return model
+
+    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", damaged)
+    with pytest.raises(InputError, match=r"max_abs_difference is .* at most 0\.0001 was expected"):
+        export(fusion_bundle, tmp_path / "wrong", ExportOptions("onnx", images=heads / "pairs"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_export_is_replaced_and_other_folders_are_left_alone(
+    fusion, fusion_bundle, heads, tmp_path, monkeypatch
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="other files"):
+        export(fusion_bundle, tmp_path / "mine", ExportOptions("onnx"))
+    folder, record = fusion
+    (folder / "old.txt").write_text("")
+    with pytest.raises(BundleError):
+        export("no-such-model", folder, ExportOptions("onnx"))
+    assert json.loads((folder / "export.json").read_text())["created"] == record.created
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int8"}, "--calibration"),
+        ({"calibration": "set"}, "for int8, but fp32"),
+        ({"batch": 0}, "at least 1 image"),
+        ({"size": (40, 44)}, "use 40×48"),
+        ({"max_loss": 1.5}, "from 0 to 1"),
+        ({"images": "nowhere"}, "no such folder"),
+        ({"images": "set/images/0.png"}, "is a file"),
+    ],
+)
+def test_options_that_do_not_fit(segmentation_bundle, heads, tmp_path, options, message):
+    for name in ("calibration", "images"):
+        if name in options:
+            options = {**options, name: heads / options[name]}
+    with pytest.raises(InputError, match=message):
+        export(segmentation_bundle, tmp_path / "out", ExportOptions("onnx", **options))
+    assert list(tmp_path.iterdir()) == []
