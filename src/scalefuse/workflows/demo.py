@@ -1,4 +1,4 @@
-"""The main jobs on data that come with the package: drawn heads are fused, CC0 images of nuclei segmented."""
+"""The main jobs on data that come along: drawn heads fused, nuclei segmented, x-rays classified."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import check_writable_folder
 from scalefuse.data.phantom import head_phantom, pet_phantom
 from scalefuse.data.read import read_image
 from scalefuse.data.write import write_image
+from scalefuse.inference.classifier import Classifier
+from scalefuse.report.heatmap import heat_overlay
 from scalefuse.report.html import Figure, Section, write_report
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import markdown_table
+from scalefuse.workflows.classify import classify
+from scalefuse.workflows.evaluate_classification import evaluate as evaluate_classification
 from scalefuse.workflows.evaluate_fusion import evaluate
 from scalefuse.workflows.evaluate_segmentation import evaluate as evaluate_segmentation
 from scalefuse.workflows.fuse import fuse
@@ -24,6 +29,7 @@ from scalefuse.workflows.predict import PredictOptions, predict
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 NUCLEI_MODEL = "msrf-net-nuclei"
+X_RAY_MODEL = "hifuse-pneumoniamnist"
 CT_RANGE = "range:-200:1300"
 METRICS = ("VIF", "Qabf", "SSIM", "SCD", "MI")
 _NUM_HEADS = 2
@@ -43,7 +49,7 @@ class DemoResult:
 
 
 def demo(output: Path, *, say: Callable[[str], None] = lambda line: None) -> DemoResult:
-    """Fuse drawn heads as CT/MRI and PET/MRI, segment nuclei, measure both, and write a page about it.
+    """Fuse drawn heads as CT/MRI and PET/MRI, segment nuclei, classify x-rays, and write a page about it.
 
     Args:
         output: Folder for everything.
@@ -77,12 +83,15 @@ def demo(output: Path, *, say: Callable[[str], None] = lambda line: None) -> Dem
         sections.append(_section(modality, fused, result.summary, folder, choice))
     say("Segmenting nuclei and measuring the masks")
     sections.append(_segment_nuclei(folder))
+    say("Classifying chest x-rays and measuring the classes")
+    sections.append(_classify_x_rays(folder))
     report = folder / "report.html"
     write_report(
         report,
         title="ScaleFuse demo",
-        lead="Head phantoms drawn by ScaleFuse and CC0 images of nuclei, processed by the weights that come "
-        "with it. Research software, not a medical device: nothing here is fit for diagnosis.",
+        lead="Head phantoms drawn by ScaleFuse, CC0 images of nuclei and CC BY 4.0 chest x-rays, processed "
+        "by the weights that come with it. Research software, not a medical device: nothing here is fit for "
+        "diagnosis.",
         sections=sections,
     )
     return DemoResult(folder, report)
@@ -146,6 +155,39 @@ def _segment_nuclei(folder: Path) -> Section:
         "that were not trained on.",
         figures=figures,
         table=markdown_table(["image", "Dice", "IoU", "recall", "precision"], rows),
+    )
+
+
+def _classify_x_rays(folder: Path) -> Section:
+    x_rays = SAMPLES / "chest-x-rays"
+    classify([X_RAY_MODEL], x_rays, folder / "x-rays")
+    result = evaluate_classification(x_rays, folder / "evaluation-x-rays", models=[X_RAY_MODEL])
+    classifier = Classifier.from_bundle(load_bundle(X_RAY_MODEL))
+    figures = []
+    for label in classifier.labels:
+        path = sorted((x_rays / label).glob("*.png"))[0]
+        image = read_image(path)
+        shown = np.kron(image.pixels, np.ones((8, 8), np.uint8))
+        explained = classifier.explain(image)
+        probability = classifier.predict([image])[0].max()
+        figures += [
+            Figure(f"{label}: 28×28 pixels, enlarged", shown),
+            Figure(
+                f"called {explained.label} ({probability:.2f}), and what speaks for it",
+                heat_overlay(shown, np.kron(explained.map, np.ones((8, 8), np.float32))),
+            ),
+        ]
+    measures = result.summary["overall"]
+    rows = [
+        [name, f"{measures[name]['value']:.3f}"]
+        for name in ("accuracy", "balanced_accuracy", "auroc", "brier")
+    ]
+    return Section(
+        title="Chest x-rays",
+        text=f"`scalefuse predict {X_RAY_MODEL} chest-x-rays/ --explain`. {result.summary['num_cases']} "
+        "children's x-rays of PneumoniaMNIST (MedMNIST v2, CC BY 4.0) that were not trained on.",
+        figures=figures,
+        table=markdown_table(["measure", "value"], rows),
     )
 
 
