@@ -239,12 +239,14 @@ def _classification(
 
 def _channels(mask: NDArray[Any], outputs: int) -> NDArray[np.bool_]:
     """Any kind of mask as ``(K, H, W)``: foreground, classes without the background, or labels."""
+    channels: NDArray[np.bool_]
     if mask.ndim == 3:
-        return mask.astype(bool)
-    if outputs == 1:
-        return mask[None] != 0
-    classes: NDArray[np.bool_] = np.stack([mask == index for index in range(1, outputs)])
-    return classes
+        channels = mask.astype(bool)
+    elif outputs == 1:
+        channels = mask[None] != 0
+    else:
+        channels = np.stack([mask == index for index in range(1, outputs)])
+    return channels
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_SAMPLES = 50
 """More pictures than this are thinned out evenly."""
 
-SHIPPED_IMAGES = Path(__file__).parent.parent / "samples" / "nuclei"
+SHIPPED_SAMPLES = Path(__file__).parent.parent / "samples"
 
 _NUM_PHANTOMS = 3
 _PHANTOM_SIDE = 128
@@ -78,7 +78,7 @@ def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
         bundle: for its task, its labels and its intensities.
         folder: for segmentation pictures, or ``images/`` and ``masks/`` as for training; for classification
             pictures, or a data set with labels as for training; for fusion two folders with pictures of the
-            same names. Without one, the nuclei images that come with ScaleFuse, or for fusion drawn heads.
+            same names. Without one, images that come with ScaleFuse, or for fusion drawn heads.
 
     Raises:
         InputError: no such folder, or nothing fitting in it.
@@ -95,9 +95,9 @@ def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
     if task == "fusion":
         found = _phantoms() if folder is None else _pairs(folder)
     elif task == "segmentation":
-        found = _segmentation(bundle, SHIPPED_IMAGES if folder is None else folder)
+        found = _segmentation(bundle, SHIPPED_SAMPLES / "nuclei" if folder is None else folder)
     else:
-        found = _classification(bundle, SHIPPED_IMAGES / "images" if folder is None else folder)
+        found = _shipped_pictures() if folder is None else _classification(bundle, folder)
     if not found:
         raise InputError(f"{folder}: holds no images; give a folder of pictures.")
     labelled = found[0].target is not None
@@ -109,7 +109,11 @@ def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
     }[task]
     if folder is not None:
         return Samples(f"{len(found)} {what} of the folder {where!r}", found)
-    shipped = "pairs of heads drawn by ScaleFuse" if task == "fusion" else "nuclei images, BBBC038v1 (CC0)"
+    shipped = {
+        "fusion": "pairs of heads drawn by ScaleFuse",
+        "segmentation": "nuclei images, BBBC038v1 (CC0)",
+        "classification": "chest x-rays, PneumoniaMNIST (CC BY 4.0), and nuclei images, BBBC038v1 (CC0)",
+    }[task]
     return Samples(f"{len(found)} {shipped}", found)
 
 
@@ -209,6 +213,12 @@ def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
             for case in thinned(cases)
         ]
     return [Sample(_unit(read_image(file), intensity)) for file in thinned(list_images(folder))]
+
+
+def _shipped_pictures() -> list[Sample]:
+    """Real pictures of two kinds; their labels are nothing to a classifier of something else."""
+    folders = [*sorted((SHIPPED_SAMPLES / "chest-x-rays").iterdir()), SHIPPED_SAMPLES / "nuclei" / "images"]
+    return [Sample(read_image(file)) for folder in folders for file in list_images(folder)]
 
 
 def _classification(bundle: Bundle, folder: Path) -> list[Sample]:
