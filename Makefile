@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench figures docs clean
+.PHONY: demo test check bench bench-full figures docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,all]'
 	touch $(STAMP)
 
 demo: $(STAMP)  ## fuse and measure data that come with the package; says where pictures and report lie
@@ -26,7 +26,10 @@ check: $(STAMP)  ## style, types, floors, documentation
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 bench: $(STAMP)  ## speed and memory against the plain formulations, in one interleaved run
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-full: $(STAMP)  ## the same with compiled networks, large sizes, growing folders and loss curves; an hour
+	$(BIN)/python -m benchmarks.full $(BENCH)
 
 figures: $(STAMP)  ## the fusion comparison (needs SCALEFUSE_DATA) and the phantom grid
 	$(BIN)/python -m benchmarks.figures

@@ -1,143 +1,132 @@
-"""``make bench``: time and memory of the fusion paths against the paper's plain formulation.
+"""``make bench``: the three networks against their plain formulations, training steps, and whole commands.
 
-The runs are interleaved (plain, ours, plain, ours, …) in one process, so that a busy machine slows both; only
-the ratios count. Written to ``benchmarks/results``: ``bench.json`` and ``bench.md``.
+Written to ``benchmarks/results``: ``bench.json``, ``bench.md`` and ``bench.png``; from these the page
+``docs/results/speed.md``. On a machine with a CUDA device, ``bench-gpu`` likewise. Results on real pictures
+need ``SCALEFUSE_DATA``; without it, pictures are drawn.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import resource
-import statistics
+import argparse
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks import nuclear_norm
-from benchmarks.reference.dilran import plain_softmax_nuclear_norm
-from scalefuse.fusion import STRATEGIES
-from scalefuse.inference.fuser import DEFAULT_STRATEGY, Fuser
-from scalefuse.inference.loading import load
-from scalefuse.report.tables import markdown_table
+from benchmarks.commands import compare_commands
+from benchmarks.compare import Comparison, compare
+from benchmarks.inference import CHEAP_STRATEGY, QUICK, Sizes, comparisons
+from benchmarks.jobs import Job, hide_gpu, run_jobs
+from benchmarks.measuring import Clock, paired_ratio
+from benchmarks.page import RESULTS, write_page, write_results
+from benchmarks.paths import installed_pairs
+from benchmarks.training import compare_steps, trainings
+from scalefuse.inference.fuser import DEFAULT_STRATEGY
 
-RESULTS = Path(__file__).resolve().parent / "results"
-REPEATS = 5
-
-
-def interleaved(paths: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, list[float]]:
-    """Seconds of each path, run in turn; the first turn warms up and is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in paths}
-    for turn in range(repeats + 1):
-        for name, path in paths.items():
-            start = time.perf_counter()
-            path()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+SECONDS = 720.0
+WEIGHTS = {"dilran": 2.0, "msrf_net": 2.0, "msrf_net_half": 1.0, "hifuse_1": 1.0, "hifuse_16": 2.5}
 
 
-def ceiling() -> float:
-    """GFLOP/s of a large fp32 matrix product, measured in this run."""
-    a = torch.randn(2048, 2048)
-    times = interleaved({"mm": lambda: a @ a})["mm"]
-    return 2 * 2048**3 / statistics.median(times) / 1e9
-
-
-def pair_times() -> tuple[list[list[str]], dict[str, Any]]:
-    """Whole pairs, 256×256: every strategy, and the paper's with all singular values decomposed."""
-    fuser: Any = load("dilran")
-    a, b = nuclear_norm.draw_pair()
-
-    def plain() -> Tensor:
-        with torch.inference_mode():
-            f1, f2 = fuser.engine.encode(a), fuser.engine.encode(b)
-            picture: Tensor = fuser.engine.decode(plain_softmax_nuclear_norm(f1, f2)).clamp(0, 1)
-            return picture
-
-    fusers = {
-        name: Fuser(fuser.engine, strategy=name)
-        for name in (DEFAULT_STRATEGY, "feature_energy_ratio", "softmax_nuclear_norm")
-    }
-    error = (plain() - fusers["softmax_nuclear_norm"].fuse_tensors(a, b)).abs().max().item()
-    assert error < 1e-5, f"the fast path differs from the plain one by {error}"
-    paths: dict[str, Callable[[], Any]] = {"softmax_nuclear_norm, all singular values": plain}
-    for name, one in fusers.items():
-        paths[name] = lambda one=one: one.fuse_tensors(a, b)
-    times = interleaved(paths)
-    base = statistics.median(times["softmax_nuclear_norm, all singular values"])
-    rows = []
-    for name, values in times.items():
-        middle = statistics.median(values)
-        rows.append(
-            [
-                name,
-                f"{middle * 1e3:.0f}",
-                f"{min(values) * 1e3:.0f}–{max(values) * 1e3:.0f}",
-                f"{base / middle:.2f}×",
-            ]
-        )
-    return rows, {"seconds": times, "max_abs_difference": error}
-
-
-def strategy_times() -> tuple[list[list[str]], dict[str, Any]]:
-    """The strategies alone, on features of a 256×256 pair."""
-    fuser: Any = load("dilran")
-    with torch.inference_mode():
-        f1, f2 = (fuser.engine.encode(image) for image in nuclear_norm.draw_pair())
-        times = interleaved({name: lambda s=s: s(f1, f2) for name, s in STRATEGIES.items()})
-    rows = [[name, f"{statistics.median(values) * 1e3:.1f}"] for name, values in times.items()]
-    return rows, {"seconds": times}
-
-
-def main() -> int:
-    """Measure, print and write."""
-    RESULTS.mkdir(exist_ok=True)
-    peak = ceiling()
-    pair_rows, pair_raw = pair_times()
-    strategy_rows, strategy_raw = strategy_times()
-    norm_rows = nuclear_norm.measure()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "fp32_matrix_product_gflops": round(peak, 1),
-        "peak_memory_gib": round(memory, 2),
-    }
-    text = "\n".join(
-        [
-            "# Benchmark",
-            "",
-            f"`make bench`; medians of {REPEATS} interleaved runs. Only ratios within this run count. "
-            "Machine: " + ", ".join(f"{key} {value}" for key, value in machine.items()) + ".",
-            "",
-            "## A 256×256 pair, from pictures to picture (fp32)",
-            "",
-            markdown_table(["path", "median, ms", "range, ms", "speed-up"], pair_rows),
-            "",
-            "## Largest nuclear norms",
-            "",
-            nuclear_norm.HEADER,
-            *(row.markdown() for row in norm_rows),
-            "",
-            "## Strategies alone, on the features of a 256×256 pair",
-            "",
-            markdown_table(["strategy", "median, ms"], strategy_rows),
-            "",
-        ]
+def parse(words: list[str] | None, description: str, seconds: float) -> argparse.Namespace:
+    """The options that ``make bench`` and ``make bench-full`` share."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=seconds, help="time to aim at")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, torch only: does it run at all?")
+    parser.add_argument("--only", action="append", help="a measurement by name; repeatable")
+    parser.add_argument(
+        "--compiled", action="store_true", help="torch.compile too; a minute for each network"
     )
-    (RESULTS / "bench.md").write_text(text)
-    (RESULTS / "bench.json").write_text(
-        json.dumps({"machine": machine, "pair": pair_raw, "strategies": strategy_raw}, indent=1) + "\n"
-    )
-    print(text)
+    parser.add_argument("--hifuse", help="bundle of a HiFuse-Tiny to measure instead of random weights")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="folder for the results")
+    return parser.parse_args(words)
+
+
+def inference_jobs(arguments: argparse.Namespace, folder: Path, clock: Clock, *, compiled: bool) -> list[Job]:
+    """One job for each comparison of inference."""
+    quick = arguments.quick
+    pairs = installed_pairs(quick=quick, compiled=compiled)
+    found = comparisons(pairs, QUICK if quick else Sizes(), folder, arguments.hifuse)
+    if quick:
+        # The others are the same code at other sizes.
+        found = {
+            name: make for name, make in found.items() if name not in ("msrf_net", "hifuse_1", "hifuse_2")
+        }
+
+    def run(make: Any, seconds: float) -> dict[str, Any]:
+        comparison: Comparison = make()
+        section = compare(comparison, clock, seconds, quick=quick)
+        if comparison.name == "dilran":
+            section["default_over_cheap"] = _default_over_cheap(section, [pair.name for pair in pairs])
+        return section
+
+    return [
+        Job(name, "comparisons", WEIGHTS.get(name, 1.0), partial(run, make)) for name, make in found.items()
+    ]
+
+
+def jobs(arguments: argparse.Namespace, folder: Path, clock: Clock) -> list[Job]:
+    """All measurements of ``make bench``."""
+    quick = arguments.quick
+    found = inference_jobs(arguments, folder, clock, compiled=arguments.compiled)
+    for name, make in trainings(QUICK if quick else Sizes(), quick=quick).items():
+        step = partial(_train, make, clock, quick=quick)
+        found.append(Job(name, "training", 2.0, step))
+    run_commands = partial(compare_commands, folder, clock, quick=quick, hifuse=arguments.hifuse)
+    found.append(Job("commands", "commands", 2.0, run_commands))
+    if not quick:
+        found.append(Job("nuclear_norms", "nuclear_norms", 1.0, lambda seconds: _nuclear_norms()))
+    return found
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All results of ``make bench`` on the processor."""
+    clock = Clock(arguments.seconds)
+    with tempfile.TemporaryDirectory(prefix="scalefuse-bench-") as folder:
+        return run_jobs("bench", chosen(jobs(arguments, Path(folder), clock), arguments.only), clock)
+
+
+def chosen(found: list[Job], only: list[str] | None) -> list[Job]:
+    """The jobs that were asked for by name; all where none was."""
+    unknown = set(only or []) - {job.name for job in found}
+    if unknown:
+        sys.exit(f"No measurement {', '.join(unknown)}; there are: {', '.join(job.name for job in found)}.")
+    return [job for job in found if only is None or job.name in only]
+
+
+def _train(make: Any, clock: Clock, seconds: float, *, quick: bool) -> dict[str, Any]:
+    return compare_steps(make(), clock, seconds, quick=quick)
+
+
+def _default_over_cheap(section: dict[str, Any], engines: list[str]) -> dict[str, dict[str, float]]:
+    times = {row["path"]: row["seconds"] for row in section["rows"] if "seconds" in row}
+    return {
+        engine: paired_ratio(times[f"{engine}, {DEFAULT_STRATEGY}"], times[f"{engine}, {CHEAP_STRATEGY}"])
+        for engine in engines
+        if {f"{engine}, {DEFAULT_STRATEGY}", f"{engine}, {CHEAP_STRATEGY}"} <= times.keys()
+    }
+
+
+def _nuclear_norms() -> list[str]:
+    return [row.markdown() for row in nuclear_norm.measure(repeats=3)]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, write and print."""
+    arguments = parse(words, __doc__, SECONDS)
+    if torch.cuda.is_available() and not arguments.only:
+        command = [sys.executable, "-m", "benchmarks.gpu", "-o", str(arguments.output)]
+        subprocess.run([*command, *(["--quick"] if arguments.quick else [])], check=True)
+    hide_gpu()
+    results = measure(arguments)
+    files = write_results(arguments.output, results)
+    page = write_page() if arguments.output == RESULTS else write_page(arguments.output, arguments.output)
+    print(files[1].read_text(encoding="utf-8"))
+    print(f"written: {', '.join(str(file) for file in [*files, page])}", file=sys.stderr)
     return 0
 
 

@@ -1,8 +1,8 @@
 """DILRAN written out as the paper's formulas stand, and its softmax nuclear-norm strategy word for word.
 
-Every product and sum is a step of its own, attention maps are enlarged before the ReLU, and all singular values
-of all channels of both images are found. Compared with the package for equality by the tests and for speed by
-the benchmarks.
+Every product and sum is a step of its own, attention maps are enlarged before the ReLU, and all singular
+values of all channels of both images are found. Compared with the package for equality by the tests and for
+speed by the benchmarks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def plain_softmax_nuclear_norm(f1: Tensor, f2: Tensor) -> Tensor:
 
 def plain_pooled_attention(x: Tensor) -> Tensor:
     """Average of 2×2 pixels, enlarged, then ReLU; for even heights and widths."""
-    assert x.shape[-2] % 2 == 0 and x.shape[-1] % 2 == 0, "the plain form knows even sizes only"
+    assert not any(side % 2 for side in x.shape[-2:]), "the plain form knows even sizes only"
     return F.relu(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0, mode="nearest"))
 
 

@@ -1,8 +1,8 @@
 """MSRF-Net with its dense blocks written out: every convolution on the concatenation of all that it sees.
 
 The package computes the same by source in training, adds with a factor in one step, and finds the image's
-gradient by shifts. Here stand the formulas alone; NCHW, nothing shared or kept between steps. Compared with the
-package for equality by the tests and for speed by the benchmarks.
+gradient by shifts. Here stand the formulas alone; NCHW, nothing shared or kept between steps. Compared with
+the package for equality by the tests and for speed by the benchmarks.
 """
 
 from __future__ import annotations
