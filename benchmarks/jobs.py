@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.measuring import Clock, describe_machine, load_average
 
@@ -33,6 +36,14 @@ class Job:
     part: str
     weight: float
     run: Callable[[float], Any]
+
+
+def has_gpu() -> bool:
+    """Whether torch finds a CUDA device; asked in a process of its own, since a device once seen stays seen."""
+    if torch.version.cuda is None:
+        return False
+    question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", question], check=False).returncode == 0
 
 
 def hide_gpu() -> None:

@@ -15,13 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import nuclear_norm
 from benchmarks.commands import compare_commands
 from benchmarks.compare import Comparison, compare
 from benchmarks.inference import CHEAP_STRATEGY, QUICK, Sizes, comparisons
-from benchmarks.jobs import Job, hide_gpu, run_jobs
+from benchmarks.jobs import Job, has_gpu, hide_gpu, run_jobs
 from benchmarks.measuring import Clock, paired_ratio
 from benchmarks.page import RESULTS, write_page, write_results
 from benchmarks.paths import installed_pairs
@@ -118,7 +116,7 @@ def _nuclear_norms() -> list[str]:
 def main(words: list[str] | None = None) -> int:
     """Measure, write and print."""
     arguments = parse(words, __doc__, SECONDS)
-    if torch.cuda.is_available() and not arguments.only:
+    if has_gpu() and not arguments.only:
         command = [sys.executable, "-m", "benchmarks.gpu", "-o", str(arguments.output)]
         subprocess.run([*command, *(["--quick"] if arguments.quick else [])], check=True)
     hide_gpu()
