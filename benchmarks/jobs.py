@@ -39,7 +39,7 @@ class Job:
 
 
 def has_gpu() -> bool:
-    """Whether torch finds a CUDA device; asked in a process of its own, since a device once seen stays seen."""
+    """Whether torch finds a CUDA device; asked in another process, since a device once seen stays seen."""
     if torch.version.cuda is None:
         return False
     question = "import sys, torch; sys.exit(not torch.cuda.is_available())"
