@@ -33,12 +33,14 @@ def classification_runs(bundle, shift=0):
 
 def test_the_network_itself_agrees(segmentation_bundle, classification_bundle, heads):
     samples = find_samples(segmentation_bundle, heads / "set")
-    found = compare(segmentation_bundle, segmentation_runs(segmentation_bundle), samples, "fp32")
+    found = compare(segmentation_bundle, segmentation_runs(segmentation_bundle), samples, "onnx", "fp32")
     assert found.parity.broken() == []
     assert found.parity.agreement == {"mean_dice": 1.0, "min_dice": 1.0}
     assert found.loss is None
     samples = find_samples(classification_bundle, heads / "classes")
-    found = compare(classification_bundle, classification_runs(classification_bundle), samples, "bf16")
+    found = compare(
+        classification_bundle, classification_runs(classification_bundle), samples, "onnx", "bf16"
+    )
     assert found.parity.broken() == []
     assert found.parity.max_abs_difference < 1e-5
 
@@ -47,23 +49,27 @@ def test_dice_against_masks_or_against_float32(segmentation_bundle, heads):
     inverted = segmentation_runs(segmentation_bundle, torch.neg)
     samples = find_samples(segmentation_bundle, heads / "set")
     assert samples.labelled
-    found = compare(segmentation_bundle, inverted, samples, "int8", max_loss=0.2)
+    found = compare(segmentation_bundle, inverted, samples, "onnx", "int8", max_loss=0.2)
     assert (found.loss.measure, found.loss.against, found.loss.limit) == ("dice", "masks", 0.2)
     assert found.loss.loss == pytest.approx(found.loss.float32 - found.loss.exported)
     assert 0 < found.loss.float32 < 1
     unlabelled = find_samples(segmentation_bundle, heads / "set" / "images")
-    found = compare(segmentation_bundle, inverted, unlabelled, "int8")
+    found = compare(segmentation_bundle, inverted, unlabelled, "onnx", "int8")
     assert (found.loss.against, found.loss.float32) == ("float32 results", 1.0)
     assert found.loss.exported == found.parity.agreement["mean_dice"] < 0.9
-    broken = compare(segmentation_bundle, inverted, unlabelled, "fp16").parity.broken()
+    broken = compare(segmentation_bundle, inverted, unlabelled, "onnx", "fp16").parity.broken()
     assert [line.split()[0] for line in broken] == ["mean_dice", "min_dice"]
 
 
 def test_accuracy_against_labels(classification_bundle, heads):
     samples = find_samples(classification_bundle, heads / "classes")
     assert [sample.target for sample in samples.samples] == [0, 1, 2]
-    expected = compare(classification_bundle, classification_runs(classification_bundle), samples, "int8")
-    shifted = compare(classification_bundle, classification_runs(classification_bundle, 1), samples, "int8")
+    expected = compare(
+        classification_bundle, classification_runs(classification_bundle), samples, "onnx", "int8"
+    )
+    shifted = compare(
+        classification_bundle, classification_runs(classification_bundle, 1), samples, "onnx", "int8"
+    )
     assert expected.loss.against == "labels"
     assert expected.loss.loss == 0
     assert shifted.parity.agreement == {"top1": 0.0}
@@ -85,7 +91,7 @@ def test_nan_is_no_agreement(fusion_bundle):
     pair = np.random.default_rng(0).random((2, 20, 24), dtype=np.float32)
     samples = Samples("noise", [Sample(*pair)])
     for precision in ("fp32", "fp16"):
-        found = compare(fusion_bundle, {"encoder": encoder, "decoder": decoder}, samples, precision)
+        found = compare(fusion_bundle, {"encoder": encoder, "decoder": decoder}, samples, "onnx", precision)
         assert found.parity.broken() != []
 
 

@@ -121,7 +121,9 @@ def export(
             role: open_graph(file, options.engine, batch=options.batch, options=properties)
             for role, file in files.items()
         }
-        found = compare(bundle, runs, samples, options.precision, size=size, max_loss=options.max_loss)
+        found = compare(
+            bundle, runs, samples, options.engine, options.precision, size=size, max_loss=options.max_loss
+        )
         _refuse(bundle, found, options)
         record = _record(bundle, graphs, files, found, options, properties)
         if calibration is not None and found.loss is not None:
@@ -190,7 +192,7 @@ def _refuse(bundle: Bundle, found: Comparison, options: ExportOptions) -> None:
     if problems:
         raise InputError(
             f"The export differs from the network in torch on {found.parity.images}: {'; '.join(problems)}. "
-            "Nothing was written; choose fp32, or another runtime."
+            f"Nothing was written; choose {'another runtime' if options.precision == 'fp32' else 'fp32'}."
         )
     loss = found.loss
     # Written so that NaN is refused.
