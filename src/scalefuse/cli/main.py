@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scalefuse.cli import convert, data, demo, evaluate, fuse, networks, predict, train
+from scalefuse.cli import convert, data, demo, evaluate, export, fuse, networks, predict, train
 from scalefuse.errors import ScaleFuseError
 from scalefuse.version import __version__
 
@@ -25,6 +25,7 @@ for command in (
     train.train,
     evaluate.evaluate,
     convert.convert,
+    export.export,
     networks.networks,
     demo.demo,
 ):
