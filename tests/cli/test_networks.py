@@ -54,3 +54,12 @@ def test_version_and_help(cli):
     for command in ("fuse", "train", "evaluate", "convert", "networks", "demo"):
         assert command in done.out
     assert cli("fusee").code == 2
+
+
+def test_sizes_of_a_network_for_other_channels():
+    from scalefuse.workflows.networks import describe
+
+    grey, colour = describe("hifuse", in_channels=1)[-1], describe("hifuse")[-1]
+    # Two stems of 4×4 convolutions to 96 channels read two channels less.
+    assert colour.parameters - grey.parameters == 2 * 2 * 96 * 16
+    assert colour.macs - grey.macs == 2 * 2 * 96 * 16 * 56 * 56

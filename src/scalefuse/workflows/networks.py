@@ -45,8 +45,10 @@ def describe(name: str, **arguments: object) -> list[PartSize]:
         raise InputError(f"Unknown network {name!r}; expected one of: {', '.join(NETWORKS)}.")
     spec = NETWORKS[name]
     with torch.device("meta"):
-        network = spec.build(spec.config.model_validate({"name": name, **arguments})).eval()
-        image = torch.empty(1, *spec.example_shape)
+        config = spec.config.model_validate({"name": name, **arguments})
+        network = spec.build(config).eval()
+        channels, *size = spec.example_shape
+        image = torch.empty(1, getattr(config, "in_channels", channels), *size)
     counter = FlopCounterMode(display=False)
     # Fused attention hides its products from the counter.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
