@@ -23,6 +23,7 @@ from scalefuse.inference.operating_point import OperatingPoint, choose_operating
 
 if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
+    from scalefuse.inference.engines.choice import EngineChoice, Job
 
 Engine = Callable[[Tensor], Tensor]
 """Maps standardised images ``(N, C, H, W)`` to logits ``(N, K)``."""
@@ -44,6 +45,9 @@ class Classifier:
         temperatures: of several engines, one for each; 1 where None.
         intensity: which values become 0 and 1, instead of the preprocessing's choice.
         batch_size: pictures that go through the network at once.
+
+    Attributes:
+        computed_by: what computes the networks, where the classifier was made from bundles.
 
     Raises:
         InputError: an argument is out of its range.
@@ -83,11 +87,19 @@ class Classifier:
         self.preprocessing, self.batch_size = preprocessing, batch_size
         self.postprocessing = postprocessing or ClassificationPostProcessing(multi_label=multi_label)
         self.temperatures = tuple(temperatures or [1.0] * len(self.engines))
+        self.computed_by: EngineChoice | None = None
         self._check()
 
     @classmethod
     def from_bundle(
-        cls, bundle: Bundle | Sequence[Bundle], *, postprocess: bool = True, **options: Any
+        cls,
+        bundle: Bundle | Sequence[Bundle],
+        *,
+        postprocess: bool = True,
+        engine: str = "torch",
+        precision: str = "fp32",
+        job: Job | None = None,
+        **options: Any,
     ) -> Classifier:
         """A classifier from a bundle, or an ensemble from several.
 
@@ -95,16 +107,30 @@ class Classifier:
             bundle: one or several; labels and preprocessing must agree. Each keeps its temperature, but an
                 ensemble has neither calibration scores nor an operating point: those are of single networks.
             postprocess: whether to use what was fitted on validation data; without it, the temperature is 1.
+            engine: what computes the networks; see
+                :func:`~scalefuse.inference.engines.choice.choose_engine`. Embeddings and explanations are
+                computed by torch in float32 always.
+            precision: ``fp32``, ``bf16`` or ``auto``.
+            job: how much there is to classify, for ``auto``; None for unknown.
             **options: arguments of :class:`Classifier` that override the bundle's.
 
         Raises:
             BundleError: a bundle is for another task, damaged, or does not fit the others.
-            InputError: no bundle, or an option is out of its range.
+            InputError: no bundle, an option is out of its range, or an engine and precision that do not work.
+            MissingExtraError: the engine is not installed.
         """
         from scalefuse.inference.classifier_ensemble import classifier_arguments
+        from scalefuse.inference.engines.build import bundle_engine
 
-        networks, arguments = classifier_arguments(bundle, postprocess=postprocess)
-        return cls(networks, **{**arguments, **options})
+        bundles, arguments = classifier_arguments(bundle, postprocess=postprocess)
+        arguments |= options
+        size = arguments["preprocessing"].size
+        built = [
+            bundle_engine(one, engine=engine, precision=precision, job=job, size=size) for one in bundles
+        ]
+        classifier = cls([one for one, _ in built], **arguments)
+        classifier.computed_by = built[0][1]
+        return classifier
 
     def prepare(self, image: Image | NDArray[Any]) -> Tensor:
         """Network input ``(C, H, W)`` of one picture, standardised.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,14 +12,11 @@ from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
 
-if TYPE_CHECKING:
-    from torch import nn
-
 
 def classifier_arguments(
     bundles: Bundle | Sequence[Bundle], *, postprocess: bool
-) -> tuple[list[nn.Module], dict[str, Any]]:
-    """Networks and keyword arguments for :class:`~scalefuse.inference.classifier.Classifier`.
+) -> tuple[list[Bundle], dict[str, Any]]:
+    """Bundles that fit together, and arguments for :class:`~scalefuse.inference.classifier.Classifier`.
 
     Of several bundles each keeps its own temperature. Their calibration scores are those of single networks,
     not of the average, and are left out.
@@ -65,7 +62,9 @@ def classifier_arguments(
     else:
         arguments["postprocessing"] = plain
         arguments["temperatures"] = [one.temperature for one in fitted]
-    return [_network(bundle) for bundle in bundles], arguments
+    for bundle in bundles:
+        _check_weights(bundle)
+    return bundles, arguments
 
 
 def _settings(bundle: Bundle) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def _postprocessing(bundle: Bundle, multi_label: bool) -> ClassificationPostProc
     return fitted
 
 
-def _network(bundle: Bundle) -> nn.Module:
+def _check_weights(bundle: Bundle) -> None:
     import torch
 
     for name, tensor in bundle.state.items():
@@ -119,7 +118,6 @@ def _network(bundle: Bundle) -> nn.Module:
                 f"{bundle.source}: the weights {name} hold NaN or infinite values; the model is damaged, "
                 "copy it again or train it again."
             )
-    return bundle.build_network()
 
 
 def _parse(schema: Any, values: dict[str, Any], bundle: Bundle) -> Any:

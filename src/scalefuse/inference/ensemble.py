@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,14 +13,11 @@ from scalefuse.catalog import NETWORKS
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.postprocessing import PostProcessing
 
-if TYPE_CHECKING:
-    from torch import nn
-
 
 def segmenter_arguments(
     bundles: Bundle | Sequence[Bundle], *, postprocess: bool
-) -> tuple[list[nn.Module], dict[str, Any]]:
-    """Networks and keyword arguments for :class:`~scalefuse.inference.segmenter.Segmenter`.
+) -> tuple[list[Bundle], dict[str, Any]]:
+    """Bundles that fit together, and keyword arguments for :class:`~scalefuse.inference.segmenter.Segmenter`.
 
     Args:
         bundles: one or several; the first one's preprocessing and post-processing count.
@@ -52,7 +49,7 @@ def segmenter_arguments(
     arguments["postprocessing"] = PostProcessing()
     if postprocess and first.info.postprocessing is not None:
         arguments["postprocessing"] = _parse(PostProcessing, first.info.postprocessing, first)
-    return [bundle.build_network() for bundle in bundles], arguments
+    return bundles, arguments
 
 
 def _settings(bundle: Bundle) -> dict[str, Any]:

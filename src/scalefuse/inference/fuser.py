@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scalefuse.bundle import Bundle
+    from scalefuse.inference.engines.choice import EngineChoice, Job
 
 DEFAULT_STRATEGY = "two_scale_energy_ratio"
 """Strategy used where neither the user nor the bundle names one."""
@@ -93,6 +94,9 @@ class Fuser:
         strategy: Name in :data:`scalefuse.fusion.STRATEGIES`, or ``baseline:NAME`` with a name in
             :data:`scalefuse.fusion.baselines.BASELINES`, which leaves the network out.
 
+    Attributes:
+        computed_by: What computes the network, where the fuser was made from a bundle.
+
     Raises:
         InputError: Unknown strategy.
 
@@ -109,21 +113,44 @@ class Fuser:
         if engine is None and ":" not in self.strategy:
             raise InputError(f"The strategy {strategy!r} needs a network; give one, or choose a baseline.")
         self._engine = engine
+        self.computed_by: EngineChoice | None = None
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, *, strategy: str | None = None) -> Fuser:
-        """A fuser from a bundle; ``strategy`` overrides the bundle's.
+    def from_bundle(
+        cls,
+        bundle: Bundle,
+        *,
+        strategy: str | None = None,
+        engine: str = "torch",
+        precision: str = "fp32",
+        job: Job | None = None,
+    ) -> Fuser:
+        """A fuser from a bundle.
+
+        Args:
+            bundle: A trained model for fusion.
+            strategy: Overrides the bundle's.
+            engine: What computes the network; see
+                :func:`~scalefuse.inference.engines.choice.choose_engine`.
+            precision: ``fp32``, ``bf16`` or ``auto``.
+            job: How much there is to fuse, for ``auto``; None for unknown.
 
         Raises:
             BundleError: The bundle is for another task, or damaged.
+            InputError: Unknown strategy, engine or precision, or a pair of these that does not work.
+            MissingExtraError: The engine is not installed.
         """
         if bundle.info.task != "fusion":
             raise BundleError(
                 f"{bundle.source}: a bundle for {bundle.info.task}, but fusion needs one for fusion; "
                 "use `scalefuse predict` with this one, or leave the model out."
             )
-        network: Any = bundle.build_network()
-        return cls(network, strategy=strategy or bundle.info.strategy or DEFAULT_STRATEGY)
+        from scalefuse.inference.engines.build import bundle_engine
+
+        built, choice = bundle_engine(bundle, engine=engine, precision=precision, job=job)
+        fuser = cls(built, strategy=strategy or bundle.info.strategy or DEFAULT_STRATEGY)
+        fuser.computed_by = choice
+        return fuser
 
     @property
     def engine(self) -> FusionEngine:

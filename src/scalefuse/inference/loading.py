@@ -19,7 +19,9 @@ def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter
     Args:
         name_or_path: A bundle's folder or zip file, or the name of one that comes with ScaleFuse.
         **options: Passed to the predictor: ``strategy`` for fusion; ``tta``, ``tile``, … for segmentation;
-            ``batch_size``, ``intensity``, … for classification.
+            ``batch_size``, ``intensity``, … for classification; and for all of them ``engine`` and
+            ``precision`` (see :func:`~scalefuse.inference.engines.choice.choose_engine`), which are
+            ``torch`` and ``fp32`` here where not given, so that results depend on no machine.
 
     Returns:
         A :class:`~scalefuse.inference.fuser.Fuser`, a :class:`~scalefuse.inference.segmenter.Segmenter` or a

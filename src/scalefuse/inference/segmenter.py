@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scalefuse.bundle import Bundle
+    from scalefuse.inference.engines.choice import EngineChoice, Job
 
 Engine = Callable[[Tensor], Any]
 """Maps images ``(N, C, H, W)`` in [0, 1] to logits ``(N, K, H, W)``, or to a tuple with these as ``mask``."""
@@ -82,6 +83,9 @@ class Segmenter:
         overlap: part of a window that the next one repeats, in [0, 1).
         tta: whether to average over the eight flips and rotations by 90°.
 
+    Attributes:
+        computed_by: what computes the networks, where the segmenter was made from bundles.
+
     Raises:
         InputError: an argument is out of its range.
 
@@ -116,11 +120,19 @@ class Segmenter:
         self.intensity = intensity
         self.postprocessing = postprocessing or PostProcessing()
         self.whole_image_limit, self.tile, self.overlap, self.tta = whole_image_limit, tile, overlap, tta
+        self.computed_by: EngineChoice | None = None
         self._check()
 
     @classmethod
     def from_bundle(
-        cls, bundle: Bundle | Sequence[Bundle], *, postprocess: bool = True, **options: Any
+        cls,
+        bundle: Bundle | Sequence[Bundle],
+        *,
+        postprocess: bool = True,
+        engine: str = "torch",
+        precision: str = "fp32",
+        job: Job | None = None,
+        **options: Any,
     ) -> Segmenter:
         """A segmenter from a bundle, or an ensemble from several.
 
@@ -128,16 +140,29 @@ class Segmenter:
             bundle: one or several; the labels and the kind of labels must agree, and the first one's
                 preprocessing and post-processing are used.
             postprocess: whether to use the bundle's fitted post-processing; without it, the threshold is 0.5.
+            engine: what computes the networks; see
+                :func:`~scalefuse.inference.engines.choice.choose_engine`.
+            precision: ``fp32``, ``bf16`` or ``auto``.
+            job: how much there is to segment, for ``auto``; None for unknown.
             **options: arguments of :class:`Segmenter` that override the bundle's.
 
         Raises:
             BundleError: a bundle is for another task, damaged, or does not fit the others.
-            InputError: no bundle, or an option is out of its range.
+            InputError: no bundle, an option is out of its range, or an engine and precision that do not work.
+            MissingExtraError: the engine is not installed.
         """
+        from scalefuse.inference.engines.build import bundle_engine
         from scalefuse.inference.ensemble import segmenter_arguments
 
-        networks, arguments = segmenter_arguments(bundle, postprocess=postprocess)
-        return cls(networks, **{**arguments, **options})
+        bundles, arguments = segmenter_arguments(bundle, postprocess=postprocess)
+        arguments |= options
+        built = [
+            bundle_engine(one, engine=engine, precision=precision, job=job, size=arguments["resize"])
+            for one in bundles
+        ]
+        segmenter = cls([one for one, _ in built], **arguments)
+        segmenter.computed_by = built[0][1]
+        return segmenter
 
     @property
     def num_outputs(self) -> int:

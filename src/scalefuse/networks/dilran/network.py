@@ -151,7 +151,7 @@ class DILRAN(nn.Module):
         Raises:
             InputError: If the shape or the data type is another one.
         """
-        _check_image(x)
+        check_image(x)
         features: Tensor = self.encoder(x)
         return features
 
@@ -180,7 +180,15 @@ class DILRAN(nn.Module):
         return self.decode(self.encode(x))
 
 
-def _check_image(x: Tensor) -> None:
+def check_image(x: Tensor) -> None:
+    """Refuse what :meth:`DILRAN.encode` does not take.
+
+    Raises:
+        InputError: If the shape or the data type is another one.
+
+    Example:
+        >>> check_image(torch.zeros(1, 1, 16, 16))
+    """
     if x.ndim != 4 or x.shape[1] != 1:
         raise InputError(
             f"DILRAN expects one grey channel, shape (N, 1, H, W), but got {tuple(x.shape)}; "

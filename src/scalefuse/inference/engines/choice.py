@@ -1,0 +1,191 @@
+"""Which engine computes in which numbers: what the user asked for, or what the machine does best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from scalefuse.errors import InputError
+from scalefuse.inference.engines.hardware import Machine, read_machine
+from scalefuse.inference.engines.packages import require_packages
+from scalefuse.inference.engines.protocol import EngineName, Precision
+
+EngineRequest = Literal["auto", "torch", "compiled", "onnxruntime", "openvino"]
+PrecisionRequest = Literal["auto", "fp32", "bf16"]
+
+SUPPORTED: dict[EngineName, dict[Precision, str | None]] = {
+    "torch": {"fp32": None, "bf16": None},
+    "compiled": {"fp32": None, "bf16": None},
+    "onnxruntime": {"fp32": None, "bf16": "ONNX Runtime has no bf16 convolution on CPUs"},
+    "openvino": {"fp32": None, "bf16": None},
+}
+"""For each engine and precision, why it does not work, or None where it does."""
+
+WORTH_SHORTENING = 0.25
+"""Million pixels of input (for fusion: of pairs) from which on bf16 saves about a second; fp32 below."""
+
+WORTH_COMPILING = {"dilran": 0.8, "msrf_net": 9.0, "hifuse": 5.0}
+"""Million pixels from which on OpenVINO has won back its preparation, against torch in the same precision.
+
+Measured in processor time, one thread, AVX-512 bf16, images of 256×256 (HiFuse 224×224): preparing takes 1.0,
+4.2 and 4.1 s, and a pair or an image then takes 0.45 instead of 0.54, 0.37 instead of 0.40 and 0.11 instead
+of 0.15 s in bf16 (in fp32 0.78 instead of 0.95, 0.61 instead of 0.68, 0.18 instead of 0.25 s).
+"""
+
+_WORTH_COMPILING_ELSE = 5.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """How much there is to compute.
+
+    Attributes:
+        pictures: how many; for fusion pairs.
+        megapixels: of all of them together, in millions; of a pair, one counts.
+        passes: times that each goes through the network.
+    """
+
+    pictures: int
+    megapixels: float
+    passes: int = 1
+
+    def network_megapixels(self, size: tuple[int, int] | None = None) -> float:
+        """Million pixels that the network sees.
+
+        Args:
+            size: height and width that every picture is brought to, if they are.
+
+        Example:
+            >>> Job(10, 40.0).network_megapixels((500, 200))
+            1.0
+        """
+        each = self.megapixels if size is None else self.pictures * size[0] * size[1] / 1e6
+        return each * self.passes
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What computes.
+
+    Attributes:
+        engine: name.
+        precision: numbers of the heavy layers.
+        device: ``cpu`` or ``cuda``.
+        may_fall_back: whether torch takes over where the engine fails, because nobody asked for this one.
+    """
+
+    engine: EngineName
+    precision: Precision
+    device: Literal["cpu", "cuda"] = "cpu"
+    may_fall_back: bool = False
+
+    def __str__(self) -> str:
+        """One phrase for people.
+
+        Example:
+            >>> print(EngineChoice("torch", "fp32"))
+            torch in fp32 on the CPU
+        """
+        where = "the CPU" if self.device == "cpu" else "a CUDA device"
+        return f"{self.engine} in {self.precision} on {where}"
+
+
+def choose_engine(
+    engine: str = "auto",
+    precision: str = "auto",
+    *,
+    network: str,
+    megapixels: float | None = None,
+    machine: Machine | None = None,
+) -> EngineChoice:
+    """Resolve what was asked for by what the machine has.
+
+    Alone, ``auto`` never fails. A CUDA device is taken where there is one. A small job is computed exactly,
+    in fp32; a larger one in bf16 where the processor multiplies that faster. On the CPU torch computes, and
+    OpenVINO where it is installed and the job is so large that preparing it pays.
+
+    Args:
+        engine: ``auto``, ``torch``, ``compiled``, ``onnxruntime`` or ``openvino``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        network: name in the catalogue.
+        megapixels: size of the job, in million input pixels; None for unknown, which counts as large.
+        machine: by default this one.
+
+    Raises:
+        InputError: an unknown name, or a pair that does not work; the message lists those that do.
+        MissingExtraError: the engine that was asked for is not installed.
+
+    Example:
+        >>> bare = Machine("", 2, 2, ("AVX2",), None, (), False, {})
+        >>> print(choose_engine(network="dilran", machine=bare))
+        torch in fp32 on the CPU
+        >>> amx = Machine("", 2, 2, ("AMX bf16",), None, (), False, {"openvino": "2026.0"})
+        >>> print(choose_engine(network="dilran", machine=amx))
+        openvino in bf16 on the CPU
+        >>> choose_engine("onnxruntime", "bf16", network="dilran", machine=amx)
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: onnxruntime with bf16 does not work: ONNX Runtime has no bf16 ...
+    """
+    _check(engine, precision)
+    machine = machine or read_machine()
+    if engine == "auto":
+        size = float("inf") if megapixels is None else megapixels
+        return _automatic(precision, machine, size, WORTH_COMPILING.get(network, _WORTH_COMPILING_ELSE))
+    name: EngineName = engine  # type: ignore[assignment]
+    if name in ("torch", "compiled"):
+        device: Literal["cpu", "cuda"] = "cuda" if machine.cuda_devices else "cpu"
+        fast = machine.cuda_bf16 if device == "cuda" else machine.fast_bf16
+        return EngineChoice(name, _precision(precision, fast), device)
+    require_packages(name, installed=machine.engines)
+    if precision == "bf16" and not machine.fast_bf16:
+        raise InputError(
+            f"{name} computes bf16 only on processors that have it, and this one does not; use fp32, or the "
+            "engine `torch`."
+        )
+    fast = machine.fast_bf16 and SUPPORTED[name]["bf16"] is None
+    return EngineChoice(name, _precision(precision, fast))
+
+
+def working_pairs() -> str:
+    """The supported pairs in one line.
+
+    Example:
+        >>> working_pairs()
+        'torch with fp32, bf16; compiled with fp32, bf16; onnxruntime with fp32; openvino with fp32, bf16'
+    """
+    return "; ".join(
+        f"{name} with {', '.join(one for one, problem in pairs.items() if problem is None)}"
+        for name, pairs in SUPPORTED.items()
+    )
+
+
+def _check(engine: str, precision: str) -> None:
+    for what, value, known in (
+        ("engine", engine, get_args(EngineRequest)),
+        ("precision", precision, get_args(PrecisionRequest)),
+    ):
+        if value not in known:
+            raise InputError(f"Unknown {what} {value!r}; expected one of: {', '.join(known)}.")
+    problem = {str(name): pairs for name, pairs in SUPPORTED.items()}.get(engine, {}).get(precision)  # type: ignore[call-overload]
+    if problem is not None:
+        raise InputError(
+            f"{engine} with {precision} does not work: {problem}. Pairs that work: {working_pairs()}."
+        )
+
+
+def _automatic(precision: str, machine: Machine, megapixels: float, worth_compiling: float) -> EngineChoice:
+    shorten = megapixels >= WORTH_SHORTENING
+    if machine.cuda_devices:
+        wanted = _precision(precision, machine.cuda_bf16 and shorten)
+        return EngineChoice("torch", wanted, "cuda", may_fall_back=True)
+    wanted = _precision(precision, machine.fast_bf16 and shorten)
+    possible = machine.has("openvino") and (wanted == "fp32" or machine.fast_bf16)
+    if possible and megapixels >= worth_compiling:
+        return EngineChoice("openvino", wanted, may_fall_back=True)
+    return EngineChoice("torch", wanted)
+
+
+def _precision(request: str, fast_bf16: bool) -> Precision:
+    if request == "auto":
+        return "bf16" if fast_bf16 else "fp32"
+    return "bf16" if request == "bf16" else "fp32"

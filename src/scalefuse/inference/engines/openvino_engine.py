@@ -1,0 +1,93 @@
+"""Parts computed by OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalefuse.inference.engines.packages import require_packages
+from scalefuse.inference.engines.protocol import Compiled, Part
+
+_HINT = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVINOBackend:
+    """Computes with OpenVINO, with torch's number of threads.
+
+    A part is traced, its constants are folded, and the graph is converted in memory. It is compiled for any
+    batch, height and width, or for the examples' shapes alone.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+
+    Example:
+        >>> import pytest
+        >>> _ = pytest.importorskip("openvino")
+        >>> run = OpenVINOBackend().compile(Part(torch.nn.Conv2d(3, 1, 1), (torch.zeros(1, 3, 8, 8),)))
+        >>> run(torch.zeros(2, 3, 5, 7)).shape
+        torch.Size([2, 1, 5, 7])
+    """
+
+    fixes_classifiers = True
+    # Its normalisation adds up a whole image in one float32 number.
+    sums_roughly = True
+
+    def __init__(self) -> None:
+        require_packages("openvino")
+
+    def compile(self, part: Part) -> Compiled:
+        """Trace, convert and compile a part."""
+        import openvino
+
+        shapes = None
+        if part.multiple is None:
+            shapes = [openvino.PartialShape(list(one.shape)) for one in part.examples]
+        graph = openvino.convert_model(_traced(part), example_input=part.examples, input=shapes)
+        compiled = openvino.Core().compile_model(
+            graph,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": _HINT[part.precision],
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+        request = compiled.create_infer_request()
+        count = len(compiled.outputs)
+        # A request holds one computation's buffers.
+        lock = threading.Lock()
+
+        def call(*inputs: Tensor) -> Any:
+            arrays = [one.detach().cpu().float().contiguous().numpy() for one in inputs]
+            with lock:
+                try:
+                    found = request.infer(arrays, share_inputs=True, share_outputs=True)
+                except RuntimeError as error:
+                    if "alloc" in str(error):
+                        raise MemoryError("OpenVINO: not enough memory") from error
+                    raise
+                # The buffers are used again by the next call.
+                results = [torch.from_numpy(np.array(found[place])) for place in range(count)]
+            return results[0] if count == 1 else tuple(results)
+
+        return call
+
+
+def _traced(part: Part) -> Any:
+    """The part's operations as TorchScript, modules dissolved and weights made constants.
+
+    OpenVINO confuses sizes that different modules of HiFuse compute where they are kept apart, and converts
+    the dissolved graph in a third of the time.
+    """
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        # Sizes that become constants, and that torch would rather have another way of tracing used.
+        warnings.simplefilter("ignore")
+        module = part.module.eval().requires_grad_(False)
+        trace: Any = torch.jit.trace
+        traced = trace(module, part.examples, check_trace=False)
+        return torch.jit.freeze(traced, optimize_numerics=False)

@@ -1,0 +1,54 @@
+"""The packages and extras that optional engines need; found without importing them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection
+
+from scalefuse.errors import MissingExtraError
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+}
+"""Packages that an engine needs beside torch."""
+
+EXTRA = {"openvino": "openvino", "onnxruntime": "onnx"}
+"""Extra of ScaleFuse that brings them."""
+
+
+def missing_packages(engine: str) -> list[str]:
+    """Those packages of an engine that are not installed.
+
+    Example:
+        >>> missing_packages("torch")
+        []
+    """
+    return [name for name in NEEDED.get(engine, ()) if importlib.util.find_spec(name) is None]
+
+
+def require_packages(engine: str, installed: Collection[str] | None = None) -> None:
+    """Make sure that the packages of an engine are installed.
+
+    Args:
+        engine: its name.
+        installed: packages that are known to be there; looked for where None.
+
+    Raises:
+        MissingExtraError: one is not; the message names the extra.
+
+    Example:
+        >>> require_packages("torch")
+        >>> require_packages("openvino", installed=())
+        Traceback (most recent call last):
+        scalefuse.errors.MissingExtraError: The engine `openvino` needs a package that is not installed: ...
+    """
+    missing = missing_packages(engine)
+    if installed is not None:
+        missing = [name for name in NEEDED.get(engine, ()) if name not in installed]
+    if missing:
+        what = "a package that is" if len(missing) == 1 else "packages that are"
+        raise MissingExtraError(
+            f"The engine `{engine}` needs {what} not installed: {', '.join(missing)}; install with "
+            f"`pip install 'scalefuse[{EXTRA[engine]}]'`, or choose the engine `torch` or `auto`."
+        )
