@@ -10,15 +10,17 @@ OPTIONS = {
     "demo": "--output -o",
     "evaluate": "inputs --output -o --fused --masks --strategy -s --baselines --no-baselines --metrics "
     "--range-a --range --range-b --split --postprocess --no-postprocess --tta --no-tta --ensemble --classes "
-    "--config --predictions --sensitivity --class --coverage --columns --images --batch-size",
+    "--config --predictions --sensitivity --class --coverage --columns --images --batch-size "
+    "--engine --precision",
     "export": "model --to --output -o --precision --size --batch --calibration --max-loss --images",
     "fuse": "a b --output -o --strategy -s --model -m --range-a --range-b --format --skip-existing "
-    "--no-skip-existing",
+    "--no-skip-existing --engine --precision",
+    "info": "--json",
     "networks": "name --set",
     "predict": "model source --output -o --ensemble --probability --no-probability --overlay --no-overlay "
     "--instances --regions --no-regions --postprocess --no-postprocess --tta --no-tta --range "
     "--skip-existing --no-skip-existing --explain --stage --class --embeddings --coverage --sensitivity "
-    "--format --batch-size",
+    "--format --batch-size --engine --precision",
     "train": "config --set --output -o --resume --print-config --folds",
 }
 

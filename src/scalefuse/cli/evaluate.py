@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scalefuse.cli.engine_options import Engine, EngineOption, Precision, PrecisionOption, say_computed_by
+from scalefuse.cli.evaluate_tables import print_classes, print_fusion, print_masks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,6 +66,8 @@ def evaluate(
     config: Annotated[
         str | None, typer.Option(help="Run configuration whose data section says how to read the data.")
     ] = None,
+    engine: EngineOption = Engine.AUTO,
+    precision: PrecisionOption = Precision.AUTO,
     fused: Annotated[
         Path | None,
         typer.Option(
@@ -143,7 +148,8 @@ def evaluate(
     from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
 
     task, bundles, data = _sort(inputs, ensemble or [], fused=fused, masks=masks, predictions=predictions)
-    _refuse(context, task)
+    _refuse(context, task, ready=any(path is not None for path in (fused, masks, predictions)))
+    computing = {"engine": engine.value, "precision": precision.value}
     run: Callable[..., Any]
     arguments: dict[str, Any]
     if task == "segmentation":
@@ -158,6 +164,7 @@ def evaluate(
             "postprocess": postprocess,
             "tta": tta,
             "intensity": range_a,
+            **computing,
         }
     elif task == "classification":
         from scalefuse.workflows.evaluate_classification import ClassificationEvaluationOptions
@@ -178,6 +185,7 @@ def evaluate(
                 columns=columns,
                 images=images,
                 config=config,
+                **computing,
             ),
         }
     else:
@@ -191,6 +199,7 @@ def evaluate(
             "metrics": _metrics(metrics),
             "range_a": range_a,
             "range_b": range_b,
+            **computing,
         }
     with progress_bar("cases") as bar:
         shown = bar.add_task("Measuring", total=None)
@@ -201,7 +210,8 @@ def evaluate(
             on_case=lambda name: bar.advance(shown),
             **arguments,
         )
-    {"fusion": _print_fusion, "segmentation": _print_masks, "classification": _print_classes}[task](result)
+    say_computed_by(result.summary.get("computed_by"))
+    {"fusion": print_fusion, "segmentation": print_masks, "classification": print_classes}[task](result)
     out.print("written: " + ", ".join(str(path) for path in result.files), markup=False)
     err.print(NOTICE, style="dim")
     if result.failures:
@@ -257,19 +267,24 @@ def _sort(
     return task, bundles, data
 
 
-def _refuse(context: typer.Context, task: str) -> None:
-    """Refuse options of another task: ignored in silence, they would promise what is not done."""
+def _refuse(context: typer.Context, task: str, *, ready: bool) -> None:
+    """Refuse options of another task, and engines where nothing is computed.
+
+    Ignored in silence, they would promise what is not done.
+    """
     from scalefuse.errors import InputError
 
     given = []
+    refused = (*_REFUSED[task], *(("engine", "precision") if ready else ()))
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in _REFUSED[task] and source is not None and source.name == "COMMANDLINE":
+        if parameter.name in refused and source is not None and source.name == "COMMANDLINE":
             off = context.params[parameter.name] is False
             given.append((parameter.secondary_opts if off else parameter.opts)[0])
     if given:
+        what = f"{task} of ready results" if ready else task
         raise InputError(
-            f"{', '.join(given)}: not for {task}, which is what the bundle or the other options ask for; "
+            f"{', '.join(given)}: not for {what}, which is what the bundle or the other options ask for; "
             "leave it out, or give a bundle for another task."
         )
 
@@ -281,83 +296,3 @@ def _metrics(text: str | None) -> list[str]:
     if text is None:
         return list(DEFAULT_METRICS)
     return list(FUSION_METRICS) if text == "all" else [name.strip() for name in text.split(",")]
-
-
-def _print_fusion(result: Any) -> None:
-    from scalefuse.cli.console import err, means_table, out
-
-    metrics = list(result.evaluation.metrics)
-    out.print(means_table(result.summary, metrics, title=f"Means over {result.summary['num_cases']} pairs"))
-    for note in dict.fromkeys(result.evaluation.notes[:5]):
-        err.print(note, style="dim", markup=False)
-
-
-def _print_masks(result: Any) -> None:
-    from rich.table import Table
-
-    from scalefuse.cli.console import out
-
-    summary = result.summary
-    title = f"{summary['num_cases']} cases of {summary['split']}; distances in {summary['distance_unit']}"
-    table = Table(title=title, title_justify="left")
-    for column in ("measure", *summary["per_image"]):
-        table.add_column(column, justify="left" if column == "measure" else "right")
-    for measure in next(iter(summary["per_image"].values())):
-        cells = [values[measure] for values in summary["per_image"].values()]
-        table.add_row(measure, *(f"{v['mean']:.4f} ({v['low']:.4f}–{v['high']:.4f})" for v in cells))
-    table.add_section()
-    for measure in next(iter(summary["pooled"].values())):
-        cells = [values.get(measure) for values in summary["pooled"].values()]
-        cells += [None] * (len(summary["per_image"]) - len(cells))
-        table.add_row(measure, *("" if value is None else f"{value:.4f}" for value in cells))
-    out.print(table)
-    for label, best in summary.get("best_threshold", {}).items():
-        out.print(
-            f"best threshold for {label}: {best['threshold']:g} (mean Dice {best['dice']:.4f})", markup=False
-        )
-
-
-def _print_classes(result: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from scalefuse.cli.console import err, out
-    from scalefuse.report.classification_report import estimate
-
-    summary = result.summary
-    title = f"{summary['num_cases']} cases of {summary['split']}; decision: {summary['decision']}"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("measure")
-    table.add_column("value (95 % interval)", justify="right", no_wrap=True)
-    for name, entry in summary["overall"].items():
-        table.add_row(name, estimate(entry))
-    out.print(table)
-    table = Table()
-    for column in ("class", "cases", "recall", "specificity", "precision", "f1", "auroc", "auprc"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for label, entries in summary["per_class"].items():
-        values = (
-            entries[name]["value"] for name in ("recall", "specificity", "precision", "f1", "auroc", "auprc")
-        )
-        table.add_row(
-            escape(label),
-            str(entries["cases"]),
-            *("–" if value != value else f"{value:.3f}" for value in values),
-        )
-    out.print(table)
-    sets = summary.get("prediction_sets")
-    if sets is not None:
-        out.print(
-            f"prediction sets for a coverage of {sets['promised']:g}: hold the truth in "
-            f"{estimate(sets['coverage'])}, mean size {sets['mean_size']:.2f}",
-            markup=False,
-        )
-    for point in summary["operating_points"]:
-        for label, entry in point["classes"].items():
-            out.print(
-                f"{label} from {entry['threshold']:.4g} on ({point['origin']}, for {point['required']:g}): "
-                f"sensitivity {estimate(entry['sensitivity'])}, specificity {estimate(entry['specificity'])}",
-                markup=False,
-            )
-    for note in summary["notes"]:
-        err.print(note, style="dim", markup=False)

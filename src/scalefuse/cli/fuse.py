@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from scalefuse.cli.engine_options import Engine, EngineOption, Precision, PrecisionOption, say_computed_by
+
 
 class Format(StrEnum):
     """File formats of the result."""
@@ -42,6 +44,8 @@ def fuse(
         Format, typer.Option("--format", help="auto: NIfTI where the first picture is one, else PNG.")
     ] = Format.AUTO,
     skip_existing: Annotated[bool, typer.Option(help="Keep results that stand there already.")] = False,
+    engine: EngineOption = Engine.AUTO,
+    precision: PrecisionOption = Precision.AUTO,
 ) -> None:
     """Fuse two registered images of one patient, or two folders of them, into one picture each.
 
@@ -70,6 +74,8 @@ def fuse(
             range_b=range_b,
             output_format=format_.value,
             skip_existing=skip_existing,
+            engine=engine.value,
+            precision=precision.value,
             on_start=start,
             on_pair=lambda pair, problem: bar.advance(task) if task is not None else None,
         )
@@ -77,6 +83,7 @@ def fuse(
         bounds = {f"first {a[0]:g}…{a[1]:g}, second {b[0]:g}…{b[1]:g}" for a, b in result.ranges.values()}
         shown = bounds.pop() if len(bounds) == 1 else "chosen per picture"
         err.print(f"black…white: {shown}", style="dim")
+    say_computed_by(result.computed_by)
     kept = f", {len(result.skipped)} kept" if result.skipped else ""
     written = result.written[0] if len(result.written) == 1 and not result.skipped else output
     out.print(f"{len(result.written)} written{kept}: {written}", markup=False)

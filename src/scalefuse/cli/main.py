@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scalefuse.cli import convert, data, demo, evaluate, export, fuse, networks, predict, train
+from scalefuse.cli import convert, data, demo, evaluate, export, fuse, info, networks, predict, train
 from scalefuse.errors import ScaleFuseError
 from scalefuse.version import __version__
 
@@ -27,6 +27,7 @@ for command in (
     convert.convert,
     export.export,
     networks.networks,
+    info.info,
     demo.demo,
 ):
     app.command()(command)

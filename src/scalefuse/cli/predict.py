@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from scalefuse.cli.engine_options import Engine, EngineOption, Precision, PrecisionOption, say_computed_by
+
 if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
     from scalefuse.workflows.classify import ClassifyOptions
@@ -66,6 +68,8 @@ def predict(
         str | None,
         typer.Option("--range", help="Values that become black and white, such as window:40:80 or minmax."),
     ] = None,
+    engine: EngineOption = Engine.AUTO,
+    precision: PrecisionOption = Precision.AUTO,
     probability: Annotated[
         bool, typer.Option(help="Write the probability map too, 16 bits.", rich_help_panel=_MASKS)
     ] = False,
@@ -153,6 +157,8 @@ def predict(
                 postprocess=postprocess,
                 intensity=intensity,
                 batch_size=batch_size,
+                engine=engine.value,
+                precision=precision.value,
             ),
         )
         return
@@ -172,6 +178,8 @@ def predict(
             tta=tta,
             intensity=intensity,
             skip_existing=skip_existing,
+            engine=engine.value,
+            precision=precision.value,
         ),
     )
 
@@ -214,6 +222,7 @@ def _segment(models: list[str | Bundle], source: Path, output: Path, options: Pr
             on_start=start,
             on_image=lambda file, problem: bar.advance(task),
         )
+    say_computed_by(result.computed_by)
     kept = f", {len(result.skipped)} pictures kept" if result.skipped else ""
     out.print(f"{len(result.written)} files written{kept}: {output}", markup=False)
     err.print(NOTICE, style="dim")
@@ -243,6 +252,7 @@ def _classify(models: list[str | Bundle], source: Path, output: Path, options: C
             on_start=start,
             on_image=lambda file, problem: bar.advance(task),
         )
+    say_computed_by(result.computed_by)
     for note in result.notes:
         err.print(f"note: {note}", markup=False)
     out.print(

@@ -17,6 +17,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.classifier import Classifier
+from scalefuse.inference.engines.choice import EngineChoice, Job
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
@@ -41,6 +42,8 @@ class ClassifyOptions:
         postprocess: Use what was fitted on validation data; without it there are no sets.
         intensity: Which values become black and white, where the model does not say.
         batch_size: Pictures that go through the network at once; one by one where they are explained.
+        engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
+        precision: ``auto``, ``fp32`` or ``bf16``.
     """
 
     formats: tuple[Literal["csv", "json"], ...] = ("csv", "json")
@@ -53,6 +56,8 @@ class ClassifyOptions:
     postprocess: bool = True
     intensity: str | None = None
     batch_size: int = 16
+    engine: str = "auto"
+    precision: str = "auto"
 
 
 @dataclass
@@ -64,12 +69,14 @@ class ClassifyResult:
         num_pictures: Pictures classified.
         failures: One line per picture that failed.
         notes: What a reader of the results must know.
+        computed_by: What computed the networks.
     """
 
     written: list[Path] = field(default_factory=list)
     num_pictures: int = 0
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    computed_by: EngineChoice | None = None
 
 
 def classify(
@@ -100,17 +107,24 @@ def classify(
     options = options or ClassifyOptions()
     bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
     extra: dict[str, Any] = {} if options.intensity is None else {"intensity": options.intensity}
+    inputs, problems = find_inputs(source, output)
     classifier = Classifier.from_bundle(
-        bundles, postprocess=options.postprocess, batch_size=options.batch_size, **extra
+        bundles,
+        postprocess=options.postprocess,
+        batch_size=options.batch_size,
+        engine=options.engine,
+        precision=options.precision,
+        job=Job(len(inputs), 0),
+        **extra,
     )
     point, coverage = _check(classifier, options)
-    inputs, problems = find_inputs(source, output)
     check_folder_name(output)
     batch = _Batch(classifier, options, output, point)
     if options.explain:
         names = explanation_names(inputs)
         batch.drawings = {one.name: output / name for one, name in zip(inputs, names, strict=True)}
         batch.inputs = {one.path.resolve() for one in inputs if one.path is not None}
+    batch.result.computed_by = classifier.computed_by
     batch.result.failures += problems
     if on_start is not None:
         on_start(len(inputs) + len(problems))

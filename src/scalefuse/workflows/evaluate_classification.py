@@ -22,7 +22,9 @@ from scalefuse.evaluation.classification import ClassificationEvaluation, evalua
 from scalefuse.evaluation.classification_promises import measure_operating_point, measure_sets
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
 from scalefuse.inference.classifier import Classifier
+from scalefuse.inference.classifier_ensemble import classifier_arguments
 from scalefuse.inference.conformal import prediction_sets
+from scalefuse.inference.engines.choice import EngineChoice, Job
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.classification_plots import classification_figures, figure_pixels
 from scalefuse.report.classification_report import write_classification_report
@@ -59,6 +61,8 @@ class ClassificationEvaluationOptions:
         columns: Of a CSV file, as :meth:`~scalefuse.data.classification.TableColumns.parse` reads them.
         images: Folder that the paths of a CSV file start from.
         config: Run configuration whose data section stands in for the three above.
+        engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
+        precision: ``auto``, ``fp32`` or ``bf16``.
     """
 
     split: str | None = None
@@ -72,6 +76,8 @@ class ClassificationEvaluationOptions:
     columns: str | None = None
     images: Path | None = None
     config: str | Path | None = None
+    engine: str = "auto"
+    precision: str = "auto"
 
 
 @dataclass
@@ -102,6 +108,7 @@ class _Measured:
     models: list[str]
     coverage: float | None = None
     asked: OperatingPoint | None = None
+    computed_by: EngineChoice | None = None
 
 
 def evaluate(
@@ -140,21 +147,29 @@ def evaluate(
         if on_start is not None:
             on_start(len(measured.cases))
     else:
-        classifier = Classifier.from_bundle(
-            [load_bundle(model) for model in models],
-            postprocess=options.postprocess,
-            batch_size=options.batch_size,
-            **({} if options.intensity is None else {"intensity": options.intensity}),
+        bundles, known = classifier_arguments(
+            [load_bundle(model) for model in models], postprocess=options.postprocess
         )
         opened = open_data(
             source,
             options.split,
             _reading(options),
-            labels=classifier.labels,
-            multi_label=classifier.multi_label,
+            labels=known["labels"],
+            multi_label=known["multi_label"],
+        )
+        extra: dict[str, Any] = {} if options.intensity is None else {"intensity": options.intensity}
+        classifier = Classifier.from_bundle(
+            bundles,
+            postprocess=options.postprocess,
+            batch_size=options.batch_size,
+            engine=options.engine,
+            precision=options.precision,
+            job=Job(len(opened.cases), 0),
+            **extra,
         )
         measured = _promises(classifier, options)
         measured.models = list(models)
+        measured.computed_by = classifier.computed_by
         if on_start is not None:
             on_start(len(opened.cases))
         _classify(classifier, opened, measured, on_case)
@@ -283,6 +298,8 @@ def _write(
         "decision": _decision(point, evaluation),
         **evaluation.summary(),
     }
+    if measured.computed_by is not None:
+        summary["computed_by"] = str(measured.computed_by)
     summary["notes"] = opened.notes + summary["notes"]
     members = None
     if measured.coverage is not None:

@@ -26,11 +26,13 @@ from scalefuse.evaluation.fusion import (
     source_luma,
 )
 from scalefuse.fusion.baselines import BASELINES
+from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.fuser import Fuser, RememberingEngine
 from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.workload import job_of
 
 SHEET_METRIC = "VIF"
 NOT_ENOUGH_MEMORY = "not enough memory for images of this size; measure smaller ones."
@@ -65,6 +67,8 @@ def evaluate(
     metrics: Sequence[str] = DEFAULT_METRICS,
     range_a: str | None = None,
     range_b: str | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
     on_start: Callable[[int], None] | None = None,
     on_case: Callable[[str], None] | None = None,
 ) -> FusionEvaluationResult:
@@ -84,6 +88,9 @@ def evaluate(
         metrics: Names in :data:`scalefuse.metrics.FUSION_METRICS`.
         range_a: Which values of the first modality become black and white.
         range_b: The same for the second.
+        engine: What computes the network; see
+            :func:`~scalefuse.inference.engines.choice.choose_engine`.
+        precision: ``auto``, ``fp32`` or ``bf16``.
         on_start: Called once with the number of pairs.
         on_case: Called with the name of every finished pair.
 
@@ -99,12 +106,14 @@ def evaluate(
     pairs, failures = pair_by_name(a, b)
     ready = _fused_files(fused, pairs) if fused is not None else None
     fusers = {}
+    computed_by: EngineChoice | None = None
     if ready is None:
-        bundle = load_bundle(model)
-        default = Fuser.from_bundle(bundle)
-        engine = RememberingEngine(default.engine)
+        job = job_of([pair.a for pair in pairs])
+        default = Fuser.from_bundle(load_bundle(model), engine=engine, precision=precision, job=job)
+        computed_by = default.computed_by
+        remembering = RememberingEngine(default.engine)
         for name in strategies or (default.strategy,):
-            fusers[name] = Fuser(engine, strategy=name)
+            fusers[name] = Fuser(remembering, strategy=name)
     if baselines:
         for name in BASELINES:
             fusers[f"baseline:{name}"] = Fuser(None, strategy=f"baseline:{name}")
@@ -145,6 +154,8 @@ def evaluate(
                 f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
             )
         summary = evaluation.summary()
+        if computed_by is not None:
+            summary["computed_by"] = str(computed_by)
         summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
         files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
         write_csv(files[0], evaluation.rows)

@@ -19,6 +19,7 @@ from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, find_segmentation_cases
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
+from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.report.curves import calibration_plot
 from scalefuse.report.overlay import overlay
@@ -26,6 +27,7 @@ from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyMasks, model_classes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.workload import job_of
 
 NOT_ENOUGH_MEMORY = "not enough memory for a picture of this size; cut it into parts."
 
@@ -59,6 +61,8 @@ def evaluate(
     postprocess: bool = True,
     tta: bool = False,
     intensity: str | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
     on_start: Callable[[int], None] | None = None,
     on_case: Callable[[str], None] | None = None,
 ) -> SegmentationEvaluationResult:
@@ -84,6 +88,8 @@ def evaluate(
         postprocess: Use the model's fitted threshold and cleaning.
         tta: Average over flips and rotations.
         intensity: Which values become black and white.
+        engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
+        precision: ``auto``, ``fp32`` or ``bf16``.
         on_start: Called once with the number of cases.
         on_case: Called with the name of every finished case.
 
@@ -92,13 +98,20 @@ def evaluate(
     """
     name, cases, failures = _cases(folder, split)
     masks: MeasuredMasks
+    computed_by: EngineChoice | None = None
     if predictions is None:
         extra: dict[str, Any] = {"tta": tta}
         if intensity is not None:
             extra["intensity"] = IntensityRange.parse(intensity)
         segmenter = Segmenter.from_bundle(
-            [load_bundle(model) for model in models], postprocess=postprocess, **extra
+            [load_bundle(model) for model in models],
+            postprocess=postprocess,
+            engine=engine,
+            precision=precision,
+            job=job_of([case.image for case in cases], passes=8 if tta else 1),
+            **extra,
         )
+        computed_by = segmenter.computed_by
         masks = ModelMasks(segmenter, _named_classes((), classes, config, cases))
     else:
         masks = ReadyMasks(predictions, _named_classes(models, classes, config, cases))
@@ -135,6 +148,8 @@ def evaluate(
         except MemoryError as error:
             raise InputError(f"{folder}: {NOT_ENOUGH_MEMORY}") from error
         summary = {"split": name, **evaluation.summary()}
+        if computed_by is not None:
+            summary["computed_by"] = str(computed_by)
         if predictions is not None:
             # Ready masks have no probabilities to choose a threshold for or to calibrate.
             summary = {

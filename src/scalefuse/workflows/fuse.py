@@ -9,13 +9,19 @@ from typing import Literal
 
 from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import results_folder
+from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import IMAGE_SUFFIXES, read_image
 from scalefuse.data.write import WRITE_SUFFIXES, check_folder_name, check_output_suffix, write_image
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
+from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.fuser import FusedImage, Fuser
+from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.workload import job_of
 
+Ranges = tuple[tuple[float, float], tuple[float, float]]
 OutputFormat = Literal["auto", "png", "tiff", "nifti"]
 _SUFFIXES = {"png": (".png",), "tiff": (".tif", ".tiff"), "nifti": (".nii.gz", ".nii")}
 
@@ -29,12 +35,14 @@ class FuseResult:
         skipped: Files that stood there already and were kept.
         failures: One line per pair that could not be fused.
         ranges: For each file, what became black and white in both inputs.
+        computed_by: What computed the network.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    ranges: dict[str, tuple[tuple[float, float], tuple[float, float]]] = field(default_factory=dict)
+    ranges: dict[str, Ranges] = field(default_factory=dict)
+    computed_by: EngineChoice | None = None
 
 
 def fuse(
@@ -48,6 +56,8 @@ def fuse(
     range_b: str | None = None,
     output_format: OutputFormat = "auto",
     skip_existing: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
     on_start: Callable[[int], None] | None = None,
     on_pair: Callable[[Pair, str | None], None] | None = None,
 ) -> FuseResult:
@@ -64,6 +74,8 @@ def fuse(
         output_format: ``auto`` gives NIfTI where the first picture is one, else PNG; the name of one
             file must agree with any other.
         skip_existing: Keep results that stand there already.
+        engine: What computes the network; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
+        precision: ``auto``, ``fp32`` or ``bf16``.
         on_start: Called once with the number of pairs.
         on_pair: Called after every pair with it and its error, or None.
 
@@ -74,7 +86,10 @@ def fuse(
     choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
     pairs, missing = pair_by_name(a, b)
     single = not Path(a).is_dir()
-    fuser = Fuser.from_bundle(load_bundle(model), strategy=strategy)
+    job = job_of([pair.a for pair in pairs])
+    fuser = Fuser.from_bundle(
+        load_bundle(model), strategy=strategy, engine=engine, precision=precision, job=job
+    )
     as_file = single and output.name.lower().endswith(WRITE_SUFFIXES)
     if single and not as_file and not output.is_dir() and output.name.lower().endswith(IMAGE_SUFFIXES):
         check_output_suffix(output)
@@ -86,27 +101,42 @@ def fuse(
             f"{' or '.join(_SUFFIXES[output_format])}, or leave the format out."
         )
     folder = output.parent if as_file else output
-    result = FuseResult(failures=list(missing))
+    result = FuseResult(failures=list(missing), computed_by=fuser.computed_by)
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(pairs))
-    with results_folder(folder):
-        for pair in pairs:
+
+    def read(pair: Pair) -> tuple[Path, tuple[Image, Image] | None]:
+        image_a, image_b = read_image(pair.a), read_image(pair.b)
+        target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
+        if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
+            raise OutputError(f"{target}: is one of the inputs; choose another output folder or name.")
+        return target, None if skip_existing and target.exists() else (image_a, image_b)
+
+    def compute(given: tuple[Path, tuple[Image, Image] | None]) -> tuple[Path, FusedImage | None]:
+        target, images = given
+        if images is None:
+            return target, None
+        return target, fuser.fuse_images(*images, range_a=choices[0], range_b=choices[1])
+
+    def finish(pair: Pair, made: tuple[Path, FusedImage | None]) -> tuple[Path, Ranges | None]:
+        target, fused = made
+        if fused is None:
+            return target, None
+        write_fused(target, fused)
+        return target, fused.ranges
+
+    pipeline = Pipeline(read=read, compute=compute, finish=finish, depth=depth_for(job))
+    with results_folder(folder), pipeline.running(pairs) as outcomes:
+        for pair, outcome in zip(pairs, outcomes, strict=True):
             problem: str | None = None
             try:
-                image_a, image_b = read_image(pair.a), read_image(pair.b)
-                target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
-                if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
-                    raise OutputError(
-                        f"{target}: is one of the inputs; choose another output folder or name."
-                    )
-                if skip_existing and target.exists():
+                target, ranges = outcome()
+                if ranges is None:
                     result.skipped.append(target)
                 else:
-                    fused = fuser.fuse_images(image_a, image_b, range_a=choices[0], range_b=choices[1])
-                    write_fused(target, fused)
                     result.written.append(target)
-                    result.ranges[pair.name] = fused.ranges
+                    result.ranges[pair.name] = ranges
             except ScaleFuseError as error:
                 if single or (isinstance(error, OutputError) and not result.written and not result.skipped):
                     raise
@@ -115,7 +145,7 @@ def fuse(
                 problem = str(error)
                 result.failures.append(problem)
             except (RuntimeError, MemoryError) as error:
-                if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                if not is_out_of_memory(error):
                     raise
                 problem = f"{pair.name}: not enough memory for images of this size; fuse smaller ones."
                 if single:

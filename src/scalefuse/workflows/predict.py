@@ -18,9 +18,13 @@ from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
+from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
+from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.workload import job_of
 
 Instances = Literal["none", "components", "watershed"]
 _REGION_COLUMNS = (
@@ -51,6 +55,8 @@ class PredictOptions:
         tta: Average over flips and rotations; eight times the work.
         intensity: Which values become black and white, where the model does not say.
         skip_existing: Keep masks that stand there already.
+        engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
+        precision: ``auto``, ``fp32`` or ``bf16``.
     """
 
     probability: bool = False
@@ -61,6 +67,8 @@ class PredictOptions:
     tta: bool = False
     intensity: str | None = None
     skip_existing: bool = False
+    engine: str = "auto"
+    precision: str = "auto"
 
 
 @dataclass
@@ -71,11 +79,13 @@ class PredictResult:
         written: Files written, in order.
         skipped: Pictures whose mask stood there already.
         failures: One line per picture that failed.
+        computed_by: What computed the networks.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    computed_by: EngineChoice | None = None
 
 
 def predict(
@@ -109,7 +119,16 @@ def predict(
     extra: dict[str, Any] = {"tta": options.tta}
     if options.intensity is not None:
         extra["intensity"] = IntensityRange.parse(options.intensity)
-    segmenter = Segmenter.from_bundle(bundles, postprocess=options.postprocess, **extra)
+    files = _files(source)
+    job = job_of(files, passes=8 if options.tta else 1)
+    segmenter = Segmenter.from_bundle(
+        bundles,
+        postprocess=options.postprocess,
+        engine=options.engine,
+        precision=options.precision,
+        job=job,
+        **extra,
+    )
     if (options.instances != "none" or options.regions) and (
         segmenter.num_outputs > 1 or segmenter.multi_label
     ):
@@ -117,18 +136,19 @@ def predict(
             f"Objects are numbered and listed for models with one class, but this one has "
             f"{', '.join(segmenter.labels)}; leave instances and regions out."
         )
-    files = _files(source)
     check_folder_name(output)
-    result = PredictResult()
-    inputs = {file.resolve() for file in files}
+    result = PredictResult(computed_by=segmenter.computed_by)
+    work = _Work(segmenter, output, options, {file.resolve() for file in files})
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(files))
-    with results_folder(output):
-        for file in files:
+    pipeline = Pipeline(read=work.read, compute=work.compute, finish=work.finish, depth=depth_for(job))
+    with results_folder(output), pipeline.running(files) as outcomes:
+        for file, outcome in zip(files, outcomes, strict=True):
             problem: str | None = None
             try:
-                _one(segmenter, file, output, options, result, inputs)
+                if not outcome():
+                    result.skipped.append(file)
             except ScaleFuseError as error:
                 if len(files) == 1 or (isinstance(error, OutputError) and not result.written):
                     raise
@@ -136,11 +156,12 @@ def predict(
                     unchosen = unchosen or error
                 problem = str(error)
             except (RuntimeError, MemoryError) as error:
-                if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                if not is_out_of_memory(error):
                     raise
                 problem = f"{file}: not enough memory for a picture of this size; cut it into parts."
                 if len(files) == 1:
                     raise InputError(problem) from error
+            result.written += work.written.pop(file, [])
             if problem is not None:
                 result.failures.append(problem)
             if on_image is not None:
@@ -167,39 +188,56 @@ def _files(source: Path) -> list[Path]:
     return files
 
 
-def _one(
-    segmenter: Segmenter,
-    file: Path,
-    output: Path,
-    options: PredictOptions,
-    result: PredictResult,
-    inputs: set[Path],
-) -> None:
-    stem = image_stem(file)
-    mask_file = output / f"{stem}_mask.png"
-    if options.skip_existing and (mask_file.exists() or any(output.glob(f"{glob.escape(stem)}_mask_*.png"))):
-        result.skipped.append(file)
-        return
-    image = read_image(file)
-    found = segmenter.segment(image, keep_probability=options.probability)
+@dataclass
+class _Work:
+    """What is done for each picture, in three steps."""
 
-    def write(name: str, pixels: NDArray[Any]) -> None:
-        path = output / name
-        if path.exists() and path.resolve() in inputs:
-            raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
-        write_pixels(path, pixels)
-        result.written.append(path)
+    segmenter: Segmenter
+    output: Path
+    options: PredictOptions
+    inputs: set[Path]
+    written: dict[Path, list[Path]] = field(default_factory=dict)
 
-    for suffix, pixels in mask_pictures(found, segmenter):
-        write(f"{stem}_mask{suffix}.png", pixels)
-    if options.probability and found.probability is not None:
-        names = [""] if len(found.probability) == 1 else [f"_{label}" for label in segmenter.labels]
-        for name, channel in zip(names, found.probability, strict=True):
-            write(f"{stem}_probability{name}.png", channel)
-    if options.overlay:
-        write(f"{stem}_overlay.png", overlay(image.pixels, found.mask))
-    if options.instances != "none" or options.regions:
-        _objects(image, found, output, stem, options, result)
+    def read(self, file: Path) -> Image | None:
+        """The picture, or None where its mask stands there already."""
+        stem = image_stem(file)
+        if self.options.skip_existing:
+            several = self.output.glob(f"{glob.escape(stem)}_mask_*.png")
+            if (self.output / f"{stem}_mask.png").exists() or any(several):
+                return None
+        return read_image(file)
+
+    def compute(self, image: Image | None) -> tuple[Image, Segmentation] | None:
+        """The picture and what was found in it."""
+        if image is None:
+            return None
+        return image, self.segmenter.segment(image, keep_probability=self.options.probability)
+
+    def finish(self, file: Path, made: tuple[Image, Segmentation] | None) -> bool:
+        """Write the files of a picture; False where there is nothing to write."""
+        if made is None:
+            return False
+        image, found = made
+        stem, options, written = image_stem(file), self.options, self.written.setdefault(file, [])
+
+        def write(name: str, pixels: NDArray[Any]) -> None:
+            path = self.output / name
+            if path.exists() and path.resolve() in self.inputs:
+                raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
+            write_pixels(path, pixels)
+            written.append(path)
+
+        for suffix, pixels in mask_pictures(found, self.segmenter):
+            write(f"{stem}_mask{suffix}.png", pixels)
+        if options.probability and found.probability is not None:
+            names = [""] if len(found.probability) == 1 else [f"_{label}" for label in self.segmenter.labels]
+            for name, channel in zip(names, found.probability, strict=True):
+                write(f"{stem}_probability{name}.png", channel)
+        if options.overlay:
+            write(f"{stem}_overlay.png", overlay(image.pixels, found.mask))
+        if options.instances != "none" or options.regions:
+            _objects(image, found, self.output, stem, options, written)
+        return True
 
 
 def mask_pictures(found: Segmentation, segmenter: Segmenter) -> list[tuple[str, NDArray[Any]]]:
@@ -215,7 +253,7 @@ def mask_pictures(found: Segmentation, segmenter: Segmenter) -> list[tuple[str, 
 
 
 def _objects(
-    image: Image, found: Segmentation, output: Path, stem: str, options: PredictOptions, result: PredictResult
+    image: Image, found: Segmentation, output: Path, stem: str, options: PredictOptions, written: list[Path]
 ) -> None:
     from scalefuse.inference.instances import label_instances
     from scalefuse.inference.regions import regions_table
@@ -228,10 +266,10 @@ def _objects(
     if options.instances != "none":
         path = output / f"{stem}_instances.{'png' if number <= 65535 else 'tif'}"
         write_pixels(path, labels.astype(np.uint16) if number <= 65535 else labels)
-        result.written.append(path)
+        written.append(path)
     if options.regions:
         spacing = image.geometry.spacing_mm if image.geometry is not None else None
         rows = regions_table(labels, intensity=image.pixels, spacing=spacing)
         path = output / f"{stem}_regions.csv"
         write_csv(path, rows, columns=None if rows else _REGION_COLUMNS)
-        result.written.append(path)
+        written.append(path)

@@ -1,0 +1,80 @@
+"""Every fast path against the plain network in float32, on pictures, with the weights that are shipped."""
+
+import numpy as np
+import torch
+
+from scalefuse.inference.fuser import Fuser
+from scalefuse.inference.segmenter import Segmenter
+
+
+def test_fused_pictures(pair, shipped, ct_mri):
+    bundle = shipped("dilran")
+    plain, fast = Fuser(bundle.build_network()), Fuser.from_bundle(bundle, engine=pair[0], precision=pair[1])
+    differences = np.stack([np.abs(fast(a, b) - plain(a, b)) for a, b in ct_mri])
+    if pair[1] == "fp32":
+        assert differences.max() <= 1e-5
+    else:
+        assert (differences <= 1 / 255).mean(axis=(1, 2)).min() >= 0.97
+        assert differences.max() <= 4 / 255
+        assert differences.max() > 1e-4, "this is not bf16"
+
+
+def test_fused_pictures_by_the_papers_strategy(pair, shipped, ct_mri):
+    bundle, name = shipped("dilran"), "softmax_nuclear_norm"
+    plain = Fuser(bundle.build_network(), strategy=name)
+    fast = Fuser.from_bundle(bundle, strategy=name, engine=pair[0], precision=pair[1])
+    # A part of odd size, which the trained weights meet only here.
+    a, b = (np.ascontiguousarray(image[60:177, 50:201]) for image in ct_mri[0])
+    difference = np.abs(fast(a, b) - plain(a, b))
+    if pair[1] == "fp32":
+        assert difference.max() <= 1e-5
+    else:
+        assert (difference <= 1 / 255).mean() >= 0.97
+        assert difference.max() <= 4 / 255
+
+
+def test_masks(pair, shipped, nuclei):
+    bundle = shipped("msrf-net-nuclei")
+    plain = Segmenter.from_bundle(bundle)
+    plain.engines = [bundle.build_network()]
+    fast = Segmenter.from_bundle(bundle, engine=pair[0], precision=pair[1])
+    dice = []
+    for picture in nuclei:
+        expected, found = plain.segment(picture), fast.segment(picture)
+        if pair[1] == "fp32":
+            # Probabilities are kept in 16 bits.
+            np.testing.assert_allclose(
+                found.probability / 65535, expected.probability / 65535, atol=1e-5 + 1 / 65535
+            )
+        total = int(found.mask.sum()) + int(expected.mask.sum())
+        dice.append(2 * int((found.mask & expected.mask).sum()) / total if total else 1.0)
+    assert np.mean(dice) >= 0.999
+    assert min(dice) >= 0.99
+
+
+def test_masks_in_windows_turned_and_flipped(pair, shipped, nuclei):
+    bundle, options = shipped("msrf-net-nuclei"), {"whole_image_limit": 1, "tile": 64, "tta": True}
+    plain = Segmenter.from_bundle(bundle, **options)
+    plain.engines = [bundle.build_network()]
+    fast = Segmenter.from_bundle(bundle, engine=pair[0], precision=pair[1], **options)
+    picture = nuclei[0][:70, :90]
+    expected, found = plain.probabilities(picture), fast.probabilities(picture)
+    np.testing.assert_allclose(found, expected, atol=1e-5 if pair[1] == "fp32" else 0.1)
+
+
+def test_classes(pair, tiny, engine_of):
+    config, network = tiny("hifuse")
+    engine = engine_of(network, config, *pair)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(8, 3, 96, 64, generator=generator) * 2 - 1
+    with torch.inference_mode():
+        expected = network(images)
+    found = engine(images)
+    if pair[1] == "fp32":
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    else:
+        assert (found.softmax(1) - expected.softmax(1)).abs().mean() <= 0.01
+        # Where the two most probable classes are not as good as equal, the order stays.
+        top = expected.topk(2, dim=1).values
+        clear = top[:, 0] - top[:, 1] > 0.05
+        assert torch.equal(found.argmax(1)[clear], expected.argmax(1)[clear])
