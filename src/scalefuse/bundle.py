@@ -114,8 +114,11 @@ class Bundle:
         """
         import torch
 
+        from scalefuse.networks.initialisation import without_random_weights
+
         spec = NETWORKS[self.info.network.name]
-        with torch.device("meta"):
+        # Every weight is replaced below: drawing random ones takes longer than reading the trained ones.
+        with torch.device("meta"), without_random_weights():
             shapes = {
                 name: tensor.shape for name, tensor in spec.build(self.info.network).state_dict().items()
             }
@@ -133,7 +136,8 @@ class Bundle:
                     f"{self.source}: {WEIGHTS} {problem} tensors for {self.info.network.name}: "
                     f"{', '.join(names[:3])}{more}; the bundle is damaged or was edited, make it again."
                 )
-        network = spec.build(self.info.network)
+        with without_random_weights():
+            network = spec.build(self.info.network)
         network.load_state_dict(
             {name: tensor.float() for name, tensor in self.state.items() if tensor.is_floating_point()}
             | {name: tensor for name, tensor in self.state.items() if not tensor.is_floating_point()}
