@@ -42,3 +42,10 @@ def test_reading_a_model_loads_no_compiler():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_truncated_normal_ends_whatever_the_memory_holds():
+    weight = torch.nn.Parameter(torch.full((100,), 1e30))
+    with without_random_weights():
+        torch.nn.init.trunc_normal_(weight, std=0.02)
+    assert torch.equal(weight.detach(), torch.zeros(100))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 
 # Methods of tensors and functions of torch.nn.init; erfinv_ is the costly half of a truncated normal.
@@ -14,7 +15,7 @@ _SKIPPED = frozenset({"normal_", "uniform_", "erfinv_", "kaiming_normal_", "kaim
 
 @contextmanager
 def without_random_weights() -> Iterator[None]:
-    """Leave out the random numbers with which layers begin; what they would fill holds anything.
+    """Fill with zeros what layers begin with random numbers in.
 
     Everything else is computed as usual, tables that are no weights included.
 
@@ -40,5 +41,7 @@ class _WithoutRandomNumbers(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") in _SKIPPED:
-            return args[0] if args else kwargs["tensor"]
+            # Not left as it is: a truncated normal draws again as long as anything lies outside its bounds.
+            with torch.no_grad():
+                return (args[0] if args else kwargs["tensor"]).zero_()
         return func(*args, **kwargs)
