@@ -37,6 +37,10 @@ DEFAULT_MAX_LOSS = 0.01
 """Largest loss that quantising may cost: of mean Dice, of accuracy, of mean VIF."""
 
 
+# Two networks at once need twice the memory: larger pictures go through both in windows.
+_WHOLE_PIXELS = 512 * 512
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Result of :func:`compare`.
@@ -195,7 +199,9 @@ def _segmentation(
     labelled = samples.labelled
     found = _Findings("probability, in [0, 1]", "dice", "masks" if labelled else "float32 results")
     # The samples lie in [0, 1] already.
-    options: dict[str, Any] = {"intensity": None} | ({} if size is None else {"resize": size})
+    options: dict[str, Any] = {"intensity": None, "whole_image_limit": _WHOLE_PIXELS}
+    if size is not None:
+        options["resize"] = size
     reference = Segmenter.from_bundle(bundle, **options)
     exported = Segmenter.from_bundle(bundle, **options)
     exported.engines = [engine_of(runs)]
