@@ -12,7 +12,7 @@ from PIL import Image
 from scalefuse.bundle import load_bundle
 from scalefuse.catalog import NETWORKS
 from scalefuse.data.phantom import head_phantom
-from scalefuse.inference.engines.build import build_engine
+from scalefuse.inference.engines.build import build_engine, bundle_engine
 from scalefuse.inference.engines.choice import EngineChoice
 
 ROOT = Path(__file__).parents[3]
@@ -86,6 +86,20 @@ def shipped():
         if name not in made:
             made[name] = load_bundle(name)
         return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shipped_engine(shipped):
+    """``shipped_engine("dilran", pair)``: what computes a shipped bundle, compiled once."""
+    made = {}
+
+    def make(name, pair):
+        if (name, pair) not in made:
+            made[name, pair], choice = bundle_engine(shipped(name), engine=pair[0], precision=pair[1])
+            assert (choice.engine, choice.precision) == pair
+        return made[name, pair]
 
     return make
 

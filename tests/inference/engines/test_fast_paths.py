@@ -7,9 +7,8 @@ from scalefuse.inference.fuser import Fuser
 from scalefuse.inference.segmenter import Segmenter
 
 
-def test_fused_pictures(pair, shipped, ct_mri):
-    bundle = shipped("dilran")
-    plain, fast = Fuser(bundle.build_network()), Fuser.from_bundle(bundle, engine=pair[0], precision=pair[1])
+def test_fused_pictures(pair, shipped, shipped_engine, ct_mri):
+    plain, fast = Fuser(shipped("dilran").build_network()), Fuser(shipped_engine("dilran", pair))
     differences = np.stack([np.abs(fast(a, b) - plain(a, b)) for a, b in ct_mri])
     if pair[1] == "fp32":
         assert differences.max() <= 1e-5
@@ -19,10 +18,10 @@ def test_fused_pictures(pair, shipped, ct_mri):
         assert differences.max() > 1e-4, "this is not bf16"
 
 
-def test_fused_pictures_by_the_papers_strategy(pair, shipped, ct_mri):
-    bundle, name = shipped("dilran"), "softmax_nuclear_norm"
-    plain = Fuser(bundle.build_network(), strategy=name)
-    fast = Fuser.from_bundle(bundle, strategy=name, engine=pair[0], precision=pair[1])
+def test_fused_pictures_by_the_papers_strategy(pair, shipped, shipped_engine, ct_mri):
+    name = "softmax_nuclear_norm"
+    plain = Fuser(shipped("dilran").build_network(), strategy=name)
+    fast = Fuser(shipped_engine("dilran", pair), strategy=name)
     # A part of odd size, which the trained weights meet only here.
     a, b = (np.ascontiguousarray(image[60:177, 50:201]) for image in ct_mri[0])
     difference = np.abs(fast(a, b) - plain(a, b))
@@ -33,11 +32,15 @@ def test_fused_pictures_by_the_papers_strategy(pair, shipped, ct_mri):
         assert difference.max() <= 4 / 255
 
 
-def test_masks(pair, shipped, nuclei):
-    bundle = shipped("msrf-net-nuclei")
-    plain = Segmenter.from_bundle(bundle)
-    plain.engines = [bundle.build_network()]
-    fast = Segmenter.from_bundle(bundle, engine=pair[0], precision=pair[1])
+def segmenters(bundle, engine, **options):
+    """The plain network and an engine in the same predictor."""
+    both = [Segmenter.from_bundle(bundle, **options) for _ in range(2)]
+    both[0].engines, both[1].engines = [bundle.build_network()], [engine]
+    return both
+
+
+def test_masks(pair, shipped, shipped_engine, nuclei):
+    plain, fast = segmenters(shipped("msrf-net-nuclei"), shipped_engine("msrf-net-nuclei", pair))
     dice = []
     for picture in nuclei:
         expected, found = plain.segment(picture), fast.segment(picture)
@@ -52,11 +55,14 @@ def test_masks(pair, shipped, nuclei):
     assert min(dice) >= 0.99
 
 
-def test_masks_in_windows_turned_and_flipped(pair, shipped, nuclei):
-    bundle, options = shipped("msrf-net-nuclei"), {"whole_image_limit": 1, "tile": 64, "tta": True}
-    plain = Segmenter.from_bundle(bundle, **options)
-    plain.engines = [bundle.build_network()]
-    fast = Segmenter.from_bundle(bundle, engine=pair[0], precision=pair[1], **options)
+def test_masks_in_windows_turned_and_flipped(pair, shipped, shipped_engine, nuclei):
+    plain, fast = segmenters(
+        shipped("msrf-net-nuclei"),
+        shipped_engine("msrf-net-nuclei", pair),
+        whole_image_limit=1,
+        tile=64,
+        tta=True,
+    )
     picture = nuclei[0][:70, :90]
     expected, found = plain.probabilities(picture), fast.probabilities(picture)
     np.testing.assert_allclose(found, expected, atol=1e-5 if pair[1] == "fp32" else 0.1)

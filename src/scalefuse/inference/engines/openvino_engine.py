@@ -44,12 +44,8 @@ class OpenVINOBackend:
         """Trace, convert and compile a part."""
         import openvino
 
-        shapes = None
-        if part.multiple is None:
-            shapes = [openvino.PartialShape(list(one.shape)) for one in part.examples]
-        graph = openvino.convert_model(_traced(part), example_input=part.examples, input=shapes)
         compiled = openvino.Core().compile_model(
-            graph,
+            _converted(part),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": _HINT[part.precision],
@@ -78,16 +74,25 @@ class OpenVINOBackend:
         return call
 
 
-def _traced(part: Part) -> Any:
-    """The part's operations as TorchScript, modules dissolved and weights made constants.
+def _converted(part: Part) -> Any:
+    """The part as a graph of OpenVINO."""
+    import openvino
 
-    OpenVINO confuses sizes that different modules of HiFuse compute where they are kept apart, and converts
-    the dissolved graph in a third of the time.
-    """
+    fixed = part.multiple is None
+    trace: Any = torch.jit.trace
+    # Sizes that become constants, and that torch would rather have another way of tracing used.
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        # Sizes that become constants, and that torch would rather have another way of tracing used.
         warnings.simplefilter("ignore")
         module = part.module.eval().requires_grad_(False)
-        trace: Any = torch.jit.trace
-        traced = trace(module, part.examples, check_trace=False)
-        return torch.jit.freeze(traced, optimize_numerics=False)
+        if fixed:
+            from torch.fx.experimental.proxy_tensor import make_fx
+
+            # Sizes that layers compute become plain numbers: from the computations of HiFuse's windows
+            # OpenVINO gets wrong ones.
+            module = make_fx(module, pre_dispatch=True)(*part.examples)
+        # Modules dissolved and weights made constants, so that converting takes a third of the time.
+        traced = torch.jit.freeze(
+            trace(module.eval(), part.examples, check_trace=False), optimize_numerics=False
+        )
+        shapes = [openvino.PartialShape(list(one.shape)) for one in part.examples] if fixed else None
+        return openvino.convert_model(traced, example_input=part.examples, input=shapes)
