@@ -17,7 +17,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -38,6 +38,8 @@ SHIPPED = Path(__file__).parent / "weights"
 """Folder of the bundles that are installed with the package."""
 
 FORMAT_VERSION: Literal[1] = 1
+
+Stored = TypeVar("Stored", bound=Schema)
 
 
 class TrainingData(Schema):
@@ -259,6 +261,28 @@ def save_bundle(
         for name, data in files.items():
             (folder / name).write_bytes(data)
     return path
+
+
+def parse_stored(schema: type[Stored], values: object, bundle: Bundle) -> Stored:
+    """Settings from ``bundle.json``, such as the preprocessing, as a schema.
+
+    Args:
+        schema: What they should be.
+        values: As stored.
+        bundle: For the message.
+
+    Raises:
+        BundleError: They do not fit; the place is named.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"]) or schema.__name__
+        raise BundleError(
+            f"{bundle.source}: {INFO}: {place}: {problem['msg']}; the bundle is damaged or was edited, "
+            "make it again."
+        ) from error
 
 
 def _not_found(name: str) -> str:

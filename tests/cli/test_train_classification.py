@@ -198,6 +198,8 @@ def test_a_grey_medmnist_file(cli, config_file, tmp_path):
     )  # fmt: skip
     assert done.code == 0, done.text
     assert load_bundle(tmp_path / "run" / "bundle").info.labels == ("malignant", "normal or benign")
+    # Pictures of an archive have no file of their own that the page could read.
+    assert "data:image" in (tmp_path / "run" / "data-check.html").read_text()
 
 
 def refuse(refused, config_file, tmp_path, *settings):
@@ -285,6 +287,7 @@ def test_validation_images_of_one_class(refused, config_file, tmp_path):
         (["data.classes=null", "loss.class_weights=[1, 2, 3]"], "3 numbers, but there are 2 classes"),
         (["data.classes=[dark, bright, middle]"], "'middle'"),
         (["data.folds=30"], "30 parts"),
+        (["decision.sensitivity=0.95"], "needs at least 19 calibration cases of it"),
     ],
 )
 def test_wrong_settings(refused, config_file, tmp_path, settings, said):

@@ -61,7 +61,7 @@ def test_a_sample_depends_on_the_seed_and_its_key_only():
 def test_both_pictures_are_cut_and_mirrored_alike():
     data = PairDataset([case()], FusionData(crop=48))
     for epoch in range(20):
-        a, b = data[SampleKey(0, epoch)]
+        a, b, _ = data[SampleKey(0, epoch)]
         assert a.shape == b.shape == (1, 48, 48)
         torch.testing.assert_close(a + b, torch.ones_like(a))
 
@@ -71,7 +71,7 @@ def test_flips_can_be_left_out():
     seen = {
         flips: {
             (bool(a[0, 0, 1] > a[0, 0, 0]), bool(a[0, 1, 0] > a[0, 0, 0]))
-            for a, _ in (
+            for a, *_ in (
                 PairDataset([whole], FusionData(crop=None, flips=flips))[SampleKey(0, epoch)]
                 for epoch in range(40)
             )
@@ -91,13 +91,13 @@ def test_crops_show_the_head():
 
 def test_nothing_but_background_still_gives_crops():
     black = np.zeros((64, 64), np.float32)
-    a, _ = PairDataset([PairCase("1", "f", black, black)], FusionData(crop=48))[SampleKey(0)]
+    a, *_ = PairDataset([PairCase("1", "f", black, black)], FusionData(crop=48))[SampleKey(0)]
     assert a.shape == (1, 48, 48)
 
 
 def test_validation_pictures_are_whole():
     whole = case()
-    a, b = PairDataset([whole])[0]
+    a, b, _ = PairDataset([whole])[0]
     np.testing.assert_array_equal(a[0].numpy(), whole.a)
     np.testing.assert_array_equal(b[0].numpy(), whole.b)
 

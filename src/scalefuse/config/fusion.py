@@ -14,6 +14,7 @@ from scalefuse.networks.dilran.spec import DILRANConfig
 from scalefuse.schema import Schema
 
 Weight = Annotated[float, Field(ge=0)]
+SumOfCorrelations = Annotated[float, Field(gt=0, le=2)]
 
 
 class PairFolders(Schema):
@@ -24,12 +25,14 @@ class PairFolders(Schema):
         b: Folder of the second modality.
         range_a: Values of ``a`` that become 0 and 1; needed for DICOM, NIfTI and floating-point images.
         range_b: The same for ``b``.
+        scd_enough: ``loss.fusion.scd_enough`` for these pairs; None is the loss's own.
     """
 
     a: DataPath
     b: DataPath
     range_a: IntensityRange | None = None
     range_b: IntensityRange | None = None
+    scd_enough: SumOfCorrelations | None = None
 
 
 class FusionData(Schema):
@@ -79,8 +82,8 @@ class FusionObjective(Schema):
         vif: Visual information fidelity summed over both sources.
         qabf: Edges kept.
         scd: Sum of the correlations of differences.
-        scd_enough: SCD, at most 2, above which more of it counts for nothing: it is highest for the plain sum
-            of both images, where the other measures are low.
+        scd_enough: SCD of a pair, at most 2, above which more of it counts for nothing: it is highest for the
+            plain sum of both images, where the other measures are low.
         intensity: Mean absolute difference from the pixel-wise maximum.
     """
 
@@ -88,7 +91,7 @@ class FusionObjective(Schema):
     vif: Weight = 1.0
     qabf: Weight = 2.0
     scd: Weight = 0.3
-    scd_enough: Annotated[float, Field(gt=0, le=2)] = 2.0
+    scd_enough: SumOfCorrelations = 2.0
     intensity: Weight = 2.0
 
 

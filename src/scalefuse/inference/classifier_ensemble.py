@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from scalefuse.bundle import Bundle
+from scalefuse.bundle import Bundle, parse_stored
 from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
@@ -74,7 +72,7 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
             f"{bundle.source}: a bundle for {info.task}, but classifying needs one for classification; "
             "choose another bundle."
         )
-    preprocessing: ClassificationPreprocessing = _parse(
+    preprocessing: ClassificationPreprocessing = parse_stored(
         ClassificationPreprocessing, info.preprocessing, bundle
     )
     network: Any = info.network
@@ -95,7 +93,7 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
 def _postprocessing(bundle: Bundle, multi_label: bool) -> ClassificationPostProcessing:
     if bundle.info.postprocessing is None:
         return ClassificationPostProcessing(multi_label=multi_label)
-    fitted: ClassificationPostProcessing = _parse(
+    fitted: ClassificationPostProcessing = parse_stored(
         ClassificationPostProcessing, bundle.info.postprocessing, bundle
     )
     table, labels = fitted.true_probabilities, bundle.info.labels
@@ -118,15 +116,3 @@ def _check_weights(bundle: Bundle) -> None:
                 f"{bundle.source}: the weights {name} hold NaN or infinite values; the model is damaged, "
                 "copy it again or train it again."
             )
-
-
-def _parse(schema: Any, values: dict[str, Any], bundle: Bundle) -> Any:
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or schema.__name__
-        raise BundleError(
-            f"{bundle.source}: bundle.json: {place}: {problem['msg']}; the bundle is damaged or was edited, "
-            "make it again."
-        ) from error

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from scalefuse.bundle import Bundle
+from scalefuse.bundle import Bundle, parse_stored
 from scalefuse.catalog import NETWORKS
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.postprocessing import PostProcessing
@@ -48,7 +46,7 @@ def segmenter_arguments(
     arguments["size_multiple"] = math.lcm(*(one["size_multiple"] for one in settings))
     arguments["postprocessing"] = PostProcessing()
     if postprocess and first.info.postprocessing is not None:
-        arguments["postprocessing"] = _parse(PostProcessing, first.info.postprocessing, first)
+        arguments["postprocessing"] = parse_stored(PostProcessing, first.info.postprocessing, first)
     return bundles, arguments
 
 
@@ -61,7 +59,7 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
             f"{bundle.source}: a bundle for {info.task}, but segmenting needs one for segmentation; "
             "choose another bundle."
         )
-    preprocessing = _parse(SegmentationPreprocessing, info.preprocessing, bundle)
+    preprocessing = parse_stored(SegmentationPreprocessing, info.preprocessing, bundle)
     network: Any = info.network
     return {
         "labels": info.labels or ("background", "object"),
@@ -71,15 +69,3 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
         "resize": preprocessing.resize,
         "intensity": preprocessing.intensity,
     }
-
-
-def _parse(schema: Any, values: dict[str, Any], bundle: Bundle) -> Any:
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or schema.__name__
-        raise BundleError(
-            f"{bundle.source}: bundle.json: {place}: {problem['msg']}; the bundle is damaged or was edited, "
-            "make it again."
-        ) from error

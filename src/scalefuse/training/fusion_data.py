@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,18 @@ class PairCase:
     source: str
     a: NDArray[np.float32]
     b: NDArray[np.float32]
+    scd_enough: float | None = None
+
+
+class PairSample(NamedTuple):
+    """What the network is trained on: two images ``(1, H, W)`` in [0, 1].
+
+    ``scd_enough`` is the SCD at which the pair has enough of it, infinite where that is left to the loss.
+    """
+
+    a: Tensor
+    b: Tensor
+    scd_enough: Tensor
 
 
 def read_pairs(folders: Sequence[PairFolders], exclude: str | None = None) -> tuple[list[PairCase], str]:
@@ -69,7 +82,7 @@ def _read_pair(pair: Pair, entry: PairFolders) -> PairCase:
     if lumas[0].shape != lumas[1].shape:
         sizes = " and ".join(f"{luma.shape[0]}×{luma.shape[1]}" for luma in lumas)
         raise InputError(f"{pair.a} and {pair.b} are {sizes} pixels, but must be of one size; resample one.")
-    return PairCase(pair.name, str(entry.a), lumas[0], lumas[1])
+    return PairCase(pair.name, str(entry.a), lumas[0], lumas[1], entry.scd_enough)
 
 
 def _read_luma(path: object, choice: IntensityRange | None) -> NDArray[np.float32]:
@@ -119,8 +132,8 @@ def _subject(name: str, pattern: str | None) -> str:
     return match[1]
 
 
-class PairDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs as ``(a, b)``, each ``(1, H, W)`` in [0, 1].
+class PairDataset(Dataset[PairSample]):
+    """Registered pairs, cropped and mirrored.
 
     Args:
         cases: Pairs in memory.
@@ -150,12 +163,12 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, key: int | SampleKey) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: int | SampleKey) -> PairSample:
         """One pair; cropped and mirrored where the data set has a config."""
         key = key if isinstance(key, SampleKey) else SampleKey(int(key))
         case = self.cases[key.case]
         if self.config is None:
-            return torch.from_numpy(case.a)[None], torch.from_numpy(case.b)[None]
+            return self._sample(case, case.a, case.b)
         generator = np.random.default_rng((self.seed, key.epoch, key.case, key.repeat))
         a, b = case.a, case.b
         if self.config.crop is not None:
@@ -164,7 +177,12 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
             for axis in (0, 1):
                 if generator.random() < 0.5:
                     a, b = np.flip(a, axis), np.flip(b, axis)
-        return torch.from_numpy(a.copy())[None], torch.from_numpy(b.copy())[None]
+        return self._sample(case, a.copy(), b.copy())
+
+    @staticmethod
+    def _sample(case: PairCase, a: NDArray[np.float32], b: NDArray[np.float32]) -> PairSample:
+        enough = torch.tensor(torch.inf if case.scd_enough is None else case.scd_enough)
+        return PairSample(torch.from_numpy(a)[None], torch.from_numpy(b)[None], enough)
 
     def _crop(
         self, a: NDArray[np.float32], b: NDArray[np.float32], generator: np.random.Generator

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scalefuse.config.base import expand_path
 from scalefuse.config.fusion import FusionRun
 from scalefuse.fusion import STRATEGIES
-from scalefuse.losses.fusion import fusion_terms, gradient_loss
+from scalefuse.losses.fusion import correlations_of_differences, fusion_terms, gradient_loss
 from scalefuse.losses.perceptual import PerceptualLoss
 from scalefuse.training.optimisation import make_optimizer
 
@@ -42,8 +42,14 @@ class FusionTask(pl.LightningModule):
         weights = loss.perceptual_weights
         self._perceptual = (PerceptualLoss(expand_path(weights)),) if weights else ()
 
-    def compute_loss(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        """Loss and its parts for images ``(N, 1, H, W)`` in [0, 1]; the total is under ``loss``."""
+    def compute_loss(self, a: Tensor, b: Tensor, scd_enough: Tensor | None = None) -> dict[str, Tensor]:
+        """Loss and its parts; the total is under ``loss``.
+
+        Args:
+            a: First images, ``(N, 1, H, W)`` in [0, 1].
+            b: Second images, same shape.
+            scd_enough: SCD above which more counts for nothing, ``(N,)``; the config's where it is infinite.
+        """
         weights = self.run.loss
         images = torch.cat([a, b])
         features = self.network.encode(images)
@@ -60,21 +66,26 @@ class FusionTask(pl.LightningModule):
             total = total + weights.perceptual * parts["perceptual"]
         if weights.fusion is not None:
             # As it is written: what overshoots white or black is lost, and must not count as kept.
-            terms = fusion_terms(drawn[len(images) :].clamp(0, 1), a, b)
+            fused = drawn[len(images) :].clamp(0, 1)
+            terms = fusion_terms(fused, a, b)
             parts |= terms._asdict()
             total = total + weights.fusion.intensity * terms.intensity
             for name in ("ssim", "vif", "qabf"):
                 total = total - getattr(weights.fusion, name) * parts[name]
-            total = total - weights.fusion.scd * terms.scd.clamp_max(weights.fusion.scd_enough)
+            enough = torch.full_like(fused[:, 0, 0, 0], weights.fusion.scd_enough)
+            if scd_enough is not None:
+                enough = torch.where(scd_enough.isfinite(), scd_enough, enough)
+            counted = torch.minimum(correlations_of_differences(fused, a, b), enough)
+            total = total - weights.fusion.scd * counted.mean()
         return {"loss": total, **parts}
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """One optimiser step."""
         parts = self.compute_loss(*batch)
         self._log("train", parts, len(batch[0]))
         return parts["loss"]
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
         """Loss and parts on whole validation images."""
         self._log("val", self.compute_loss(*batch), len(batch[0]))
 

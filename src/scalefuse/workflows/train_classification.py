@@ -140,6 +140,7 @@ def train_classification(
         _check(config, folder, say)
     found = read_data(config)
     cases, val_cases = find_cases(config, found)
+    _check_decision(config, found, val_cases)
     say(f"{len(cases)} training and {len(val_cases)} validation images, classes: {', '.join(found.classes)}")
     targets = torch.from_numpy(found.targets(cases))
     preprocessing = data.preprocessing(multi_label=found.multi_label)
@@ -255,6 +256,26 @@ def _write_bundle(
     return TrainResult(folder, bundle, metrics)
 
 
+def _check_decision(
+    config: ClassificationRun, found: ClassificationSet, val_cases: Sequence[ClassificationCase]
+) -> None:
+    # Before the training, not after it: are there cases enough for the sensitivity asked for?
+    import numpy as np
+
+    from scalefuse.evaluation.fit_classification import fit_postprocessing
+
+    decision = config.decision
+    fit_postprocessing(
+        np.zeros((len(val_cases), len(found.classes))),
+        found.targets(val_cases),
+        found.classes,
+        multi_label=found.multi_label,
+        sensitivity=decision.sensitivity,
+        positive=decision.positive,
+        coverage=decision.coverage,
+    )
+
+
 def check_initial(source: str, classes: Sequence[str]) -> None:
     """Refuse weights to start from that were trained to tell other classes apart.
 
@@ -289,10 +310,12 @@ def _check(config: ClassificationRun, folder: Path, say: Callable[[str], None]) 
     from scalefuse.data.check_classification import check_classification
     from scalefuse.report.data_check import write_data_check_html
 
-    check = check_classification(read_data(config, strict=False), intensity=config.data.intensity)
+    found = read_data(config, strict=False)
+    check = check_classification(found, intensity=config.data.intensity)
     for line in check.lines():
         say(f"data check: {line}")
-    write_data_check_html(check, folder / CHECK_PAGE)
+    pictures = {case.key: case.read for case in found.cases}
+    write_data_check_html(check, folder / CHECK_PAGE, pictures=pictures)
     if check.has_errors:
         raise InputError(
             f"{config.data.source}: the data check found errors (above and in {folder / CHECK_PAGE}); "
