@@ -14,6 +14,7 @@ from scalefuse.data.masks import MaskClasses
 from scalefuse.data.sampling import EpochSampler, SampleKey
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.data.segmentation_dataset import SegmentationDataset
+from scalefuse.data.write import write_pixels
 from scalefuse.errors import InputError
 
 STRONG = AugmentationConfig(
@@ -205,6 +206,28 @@ def test_crop_copies_pixels(cases):
     source = torch.from_numpy(np.array(Pillow.open(cases[3].image))).permute(2, 0, 1) / 255
     windows = source.unfold(1, 16, 1).unfold(2, 16, 1)
     assert (windows - sample[:, None, None]).abs().amax((0, 3, 4)).min() < 1e-6
+
+
+@pytest.mark.parametrize("pixel", [(3, 150), (120, 100), (299, 0), (30, 199), (270, 40)])
+def test_crops_can_be_asked_to_hold_foreground(tmp_path, pixel):
+    mask = np.zeros((300, 200), np.uint8)
+    mask[pixel] = 255
+    write_pixels(tmp_path / "image.png", 255 - mask)
+    write_pixels(tmp_path / "mask.png", mask)
+    case = SegmentationCase("one", tmp_path / "image.png", tmp_path / "mask.png")
+
+    def shown(share):
+        data = SegmentationDataset([case], size=48, fit="crop", foreground=share)
+        samples = [data[SampleKey(0, epoch)] for epoch in range(60)]
+        for sample in samples:
+            assert sample["image"].shape == (3, 48, 48)
+            torch.testing.assert_close(sample["image"][0], 1.0 - sample["mask"])
+        return sum(int(sample["mask"].sum()) for sample in samples)
+
+    # Anywhere, at most 48 · 48 of 253 · 153 crops hold the pixel: 6 %.
+    assert shown(0) <= 12
+    assert 15 <= shown(0.5) <= 48
+    assert shown(1) == 60
 
 
 def test_multi_class_and_multi_label_types(cases, tmp_path):

@@ -29,6 +29,8 @@ class SegmentationData(Schema):
         intensity: Values that become 0 and 1; needed for DICOM, NIfTI and floating-point images.
         size: Height and width that the network is trained at.
         fit: ``resize`` shows whole images at that size; ``crop`` shows parts of that size at full resolution.
+        foreground: Part of the crops that hold a pixel of the foreground, for small objects on a large
+            background; the others lie anywhere.
         val_fraction: Part held out for validation where the folder has no ``val``.
         folds: Number of parts for cross-validation, or None; the folder's own val is then trained on too.
         fold: Which part is validated on, from 1.
@@ -45,6 +47,7 @@ class SegmentationData(Schema):
         256
     )
     fit: Literal["resize", "crop"] = "resize"
+    foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=1)] = 1
@@ -90,6 +93,8 @@ class SegmentationRun(RunBase):
             raise ValueError(
                 f"network.in_channels is {self.network.in_channels}; training reads 1 or 3 channels"
             )
+        if self.data.foreground > 0 and self.data.fit != "crop":
+            raise ValueError("data.foreground places crops, but data.fit is 'resize'; set it to crop")
         if self.data.folds is not None and self.data.fold > self.data.folds:
             raise ValueError(f"data.fold is {self.data.fold}, but there are {self.data.folds} folds")
         sides = (self.data.size, self.data.size) if isinstance(self.data.size, int) else self.data.size

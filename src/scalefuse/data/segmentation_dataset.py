@@ -39,6 +39,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         classes: what the masks hold; ``None`` for binary ones.
         intensity: which values become 0 and 1; needed for DICOM, NIfTI and floating-point images.
         augmentation: random changes, or ``None`` for none.
+        foreground: part of the crops that hold a pixel of the foreground, drawn at random, so that small
+            objects on a large background are seen often enough; the others lie anywhere.
         seed: of the random changes and crops, 0 or more.
         cache_bytes: up to how much memory decoded images may take.
 
@@ -68,6 +70,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         classes: MaskClasses | None = None,
         intensity: IntensityRange | str | None = None,
         augmentation: AugmentationConfig | None = None,
+        foreground: float = 0.0,
         seed: int = 0,
         cache_bytes: int = 4 * 2**30,
     ) -> None:
@@ -84,6 +87,9 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"Expected 1 or 3 channels, fit 'resize' or 'crop' and a seed of 0 or more, but got "
                 f"{in_channels}, {fit!r} and {seed}."
             )
+        if not 0 <= foreground <= 1:
+            raise InputError(f"Expected a foreground share between 0 and 1, but got {foreground}.")
+        self.foreground = foreground
         self.cases = list(cases)
         self.size = (size, size) if isinstance(size, int) else size
         if self.size is not None and min(self.size) < 1:
@@ -119,11 +125,15 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         index = range(len(self.cases))[key.case]
         image, mask = self._load(index)
         if self.augmentation is not None or (self.fit == "crop" and self.size is not None):
+            generator = np.random.default_rng([self.seed, key.epoch, index, key.repeat])
+            if self.fit == "crop" and self.size is not None and self.foreground > 0:
+                place = _around_foreground(mask, self.size, self.foreground, generator)
+                image, mask = image[place], mask[place]
             image, mask = augment_pair(
                 image,
                 mask,
                 self.augmentation or AugmentationConfig.off(),
-                np.random.default_rng([self.seed, key.epoch, index, key.repeat]),
+                generator,
                 size=self.size if self.fit == "crop" else None,
                 blend_mask=self.classes is None or self.classes.multi_label or len(self.classes.names) == 2,
             )
@@ -193,6 +203,26 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         if pixels.shape[2] < self.in_channels:
             return np.repeat(pixels, self.in_channels, axis=2)
         return np.ascontiguousarray(pixels)
+
+
+def _around_foreground(
+    mask: Tensor, size: tuple[int, int], share: float, generator: np.random.Generator
+) -> tuple[Any, slice, slice]:
+    """Up to 1.5 times a crop's size around a pixel of the foreground; the whole image where none is drawn.
+
+    Every crop of ``size`` within it holds the pixel.
+    """
+    found = np.flatnonzero(mask.amax(0).numpy()) if generator.random() < share else np.empty(0, np.intp)
+    if not len(found):
+        return ..., slice(None), slice(None)
+    sides = mask.shape[-2:]
+    pixel = np.unravel_index(found[generator.integers(len(found))], sides)
+    slices = []
+    for centre, want, side in zip(pixel, size, sides, strict=True):
+        reach = 3 * want // 4
+        start = max(min(int(centre) - reach, side - want), 0)
+        slices.append(slice(start, min(max(int(centre) + reach, want), side)))
+    return ..., slices[0], slices[1]
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -106,6 +106,7 @@ def train_segmentation(
         classes=data.classes,
         intensity=data.intensity,
         augmentation=config.augmentation,
+        foreground=data.foreground,
         seed=training.seed,
     )
     # Validation never crops at random: what is compared between epochs must stay the same. What is trained on
