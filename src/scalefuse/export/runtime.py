@@ -61,9 +61,11 @@ def _onnxruntime(file: Path) -> Run:
 def _openvino(file: Path, options: Mapping[str, str]) -> Run:
     import openvino
 
-    compiled = openvino.Core().compile_model(
-        file, "CPU", {**options, "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
-    )
+    from scalefuse.inference.engines.signal_stack import signal_stack_kept
+
+    settings = {**options, "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
+    with signal_stack_kept():
+        compiled = openvino.Core().compile_model(file, "CPU", settings)
     names = [output.any_name for output in compiled.outputs]
 
     def run(batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

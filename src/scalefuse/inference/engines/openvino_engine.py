@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scalefuse.inference.engines.packages import require_packages
 from scalefuse.inference.engines.protocol import Compiled, Part
+from scalefuse.inference.engines.signal_stack import signal_stack_kept
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
 
@@ -44,16 +45,14 @@ class OpenVINOBackend:
         """Trace, convert and compile a part."""
         import openvino
 
-        compiled = openvino.Core().compile_model(
-            _converted(part),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": _HINT[part.precision],
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
-            },
-        )
-        request = compiled.create_infer_request()
+        settings = {
+            "INFERENCE_PRECISION_HINT": _HINT[part.precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        with signal_stack_kept():
+            compiled = openvino.Core().compile_model(_converted(part), "CPU", settings)
+            request = compiled.create_infer_request()
         count = len(compiled.outputs)
         # A request holds one computation's buffers.
         lock = threading.Lock()
