@@ -22,7 +22,7 @@ from benchmarks import inputs
 from benchmarks.agreement import classes_agree, mask_logits, masks_agree, pictures_agree
 from benchmarks.ceilings import allow_tf32
 from benchmarks.compare import Comparison, Compute, Contender, compare
-from benchmarks.inference import PLAIN, QUICK, Sizes, gflop
+from benchmarks.inference import PLAIN, QUICK, Sizes, gflop, plain_dilran_gflop
 from benchmarks.jobs import Job, run_jobs
 from benchmarks.measuring import Clock
 from benchmarks.page import RESULTS, write_page, write_results
@@ -84,12 +84,13 @@ def _contenders(
     operations: float,
     device: str,
     package: Callable[[Pair], Compute],
+    plain_operations: float | None = None,
 ) -> list[Contender]:
     def make_plain() -> Compute:
         moved = plain.eval().to(device)
         return partial(_call, moved, "fp32")
 
-    contenders = [Contender(PLAIN, "fp32", make_plain, operations)]
+    contenders = [Contender(PLAIN, "fp32", make_plain, plain_operations or operations)]
     for name, precision, launch in MODES:
         if device == "cpu" and (precision == "tf32" or launch != "eager"):
             continue
@@ -184,6 +185,7 @@ def _fusion(sizes: Sizes, device: str) -> Comparison:
         operations,
         device,
         partial(_package_fuser, bundle),
+        plain_dilran_gflop(shape, encodings=2, decodings=1),
     )
     title = f"DILRAN: a pair of {shape[0]}×{shape[1]}, {DEFAULT_STRATEGY}"
     return Comparison(

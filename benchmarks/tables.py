@@ -140,9 +140,11 @@ _WHY = {
         "convolution's."
     ),
     "dilran": (
-        "Its heavy convolutions have the ceiling's own 64 channels, but instance normalisation, attention "
-        "and strategy each pass over 64 maps of the picture's size. The paper's strategy also decomposes "
-        "matrices in double precision, which the count of operations here leaves out."
+        "The package's paths compute less than half of the plain path's operations (composed layers, see the "
+        "page on DILRAN), so that what does not multiply weighs more: instance normalisation, attention and "
+        "strategy each pass over 64 maps of the picture's size, and the first convolution has three input "
+        "channels only. The paper's strategy also decomposes matrices in double precision, which the count "
+        "of operations here leaves out."
     ),
     "msrf_net": (
         "Most of its dense convolutions give 16 to 64 channels from up to 128, at full width, and half of "
@@ -151,8 +153,9 @@ _WHY = {
     ),
     "hifuse": (
         "Depthwise convolutions, layer normalisations, window attention over 49 tokens with its partitions, "
-        "and GELUs take time but few operations; and the last stages' weights, most of 55 million, are read "
-        "once for only 7×7 positions, so that a batch of one waits for memory."
+        "and GELUs take time but few operations; and the last stages' weights, most of all, are read "
+        "once for only 7×7 positions or fewer, so that a small batch waits for memory. At a third of the "
+        "width and 64×64 pixels most layers are over before all threads have begun."
     ),
 }
 

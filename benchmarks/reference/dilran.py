@@ -40,7 +40,9 @@ class PlainDILRAN(nn.Module):
     def __init__(self, network: DILRAN) -> None:
         super().__init__()
         network = copy.deepcopy(network)
-        self.encoder, self.decoder = network.encoder, network.decoder
+        self.features = network.features
+        # The package's decoder computes its layers as one.
+        self.encoder, self.decoder = network.encoder, nn.Sequential(*network.decoder)
 
     def encode(self, image: Tensor) -> Tensor:
         encoder = self.encoder

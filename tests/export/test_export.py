@@ -167,32 +167,43 @@ def test_int8_reports_its_loss_in_the_task(shipped, heads, tmp_path):
     assert quantised.num_inputs == {"encoder": 6}
     assert (quantised.loss.measure, quantised.loss.against) == ("vif", "sources")
     assert quantised.loss.loss == pytest.approx(quantised.loss.float32 - quantised.loss.exported)
-    assert 0 < quantised.loss.loss <= 0.05
+    # Noise of rounding can also raise a picture's VIF.
+    assert 0 < abs(quantised.loss.loss) <= 0.05
     assert record.parity.max_abs_difference > 1e-3
     nodes = {node.op_type for node in onnx.load(tmp_path / "int8" / "encoder.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= nodes
     assert "in 8 bits; loss" in (tmp_path / "int8" / "README.md").read_text()
 
 
-@pytest.mark.usefixtures("traced_once")
-def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(shipped, heads, tmp_path):
-    options = ExportOptions("onnx", "int8", calibration=heads / "pairs", max_loss=0.0)
-    with pytest.raises(InputError, match=r"int8 costs 0\.\d+ of mean VIF .* at most 0 was accepted"):
+def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(
+    shipped, heads, tmp_path, monkeypatch, traced_once
+):
+    # As if rounding had turned the picture into nothing.
+    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", with_weights_times(-1.0, traced_once))
+    options = ExportOptions("onnx", "int8", calibration=heads / "pairs", max_loss=0.1)
+    with pytest.raises(InputError, match=r"int8 costs 0\.\d+ of mean VIF .* at most 0\.1 was accepted"):
         export(shipped, tmp_path / "int8", options)
     assert list(tmp_path.iterdir()) == []
+
+
+def with_weights_times(factor, trace):
+    """``trace``, with the weights of the graph's convolutions multiplied."""
+
+    def damaged(graph, metadata):
+        model = trace(graph, metadata)
+        for weight in model.graph.initializer:
+            if len(weight.dims) == 4:
+                values = onnx.numpy_helper.to_array(weight) * np.float32(factor)
+                weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+        return model
+
+    return damaged
 
 
 def test_an_export_that_computes_something_else_is_refused(
     fusion_bundle, heads, tmp_path, monkeypatch, traced_once
 ):
-    def damaged(graph, metadata):
-        model = traced_once(graph, metadata)
-        weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
-        values = onnx.numpy_helper.to_array(weight) * np.float32(1.01)
-        weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-        return model
-
-    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", damaged)
+    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", with_weights_times(1.01, traced_once))
     with pytest.raises(InputError, match=r"max_abs_difference is .* at most 0\.0001 was expected"):
         export(fusion_bundle, tmp_path / "wrong", ExportOptions("onnx", images=heads / "pairs"))
     assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from scalefuse.catalog import NETWORKS
 from scalefuse.errors import BundleError, InputError
+from scalefuse.networks.dilran import DILRAN
+from scalefuse.networks.dilran.composed import ComposedDILRAN
 
 if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
@@ -185,10 +187,11 @@ def graphs_of(
     network = bundle.build_network().requires_grad_(False)
     free = {"batch": batch, "size_multiple": spec.size_multiple, "min_size": spec.min_size}
     if info.task == "fusion":
-        features: int = network.features  # type: ignore[assignment]
+        assert isinstance(network, DILRAN)
+        composed = ComposedDILRAN(network)
         return [
-            _graph("encoder", EncoderGraph(network), "image", 1, _ENCODER, size, free),
-            _graph("decoder", DecoderGraph(network), "features", features, _DECODER, size, free),
+            _graph("encoder", EncoderGraph(composed), "image", 1, _ENCODER, size, free),
+            _graph("decoder", DecoderGraph(composed), "features", network.features, _DECODER, size, free),
         ]
     in_channels: int = info.network.in_channels  # type: ignore[union-attr]
     if info.task == "segmentation":

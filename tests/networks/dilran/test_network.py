@@ -7,8 +7,11 @@ from torch import nn
 
 from scalefuse.errors import InputError
 from scalefuse.networks.dilran import DILRAN
-from scalefuse.networks.dilran.network import DilatedResidualAttention, pooled_attention
+from scalefuse.networks.dilran.composed import ComposedDILRAN
+from scalefuse.networks.dilran.encoder import DilatedResidualAttention
+from scalefuse.networks.dilran.pooling import pooled_attention
 from scalefuse.networks.dilran.spec import SPEC, DILRANConfig
+from scalefuse.workflows.networks import describe
 
 
 @pytest.fixture
@@ -44,6 +47,8 @@ def test_other_inputs_are_refused(network: DILRAN) -> None:
         network(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"\(N, 8, H, W\).*\(1, 4, 32, 32\)"):
         network.decode(torch.rand(1, 4, 32, 32))
+    with pytest.raises(InputError, match=r"at least 16×16 pixels but got 20×15"):
+        network.decode(torch.rand(1, 8, 20, 15))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,37 @@ def test_residual_attention_applies_one_convolution_thrice() -> None:
         convolve(x) + convolve(convolve(x)) + convolve(convolve(convolve(x)))
     )
     torch.testing.assert_close(block(x).detach(), expected)
+
+
+@pytest.mark.parametrize("dilations", [(1, 3, 5), (2,), (7, 1)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 30), (21, 33)])
+def test_composed_layers_are_the_layers_one_by_one(dilations: tuple[int, ...], size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = DILRAN(features=8, dilations=dilations).double()
+    encoder, image = network.encoder, torch.rand(2, 1, *size, dtype=torch.float64)
+    x = image + pooled_attention(image) * encoder.input_conv(image)
+    scales = torch.cat([convolution(x) for convolution in encoder.dilated_convs], 1)
+    deep = encoder.norm(encoder.residual_attention(encoder.norm(encoder.reduce_conv(scales))))
+    features = x + pooled_attention(x) * deep
+    torch.testing.assert_close(network.encode(image), features, rtol=1e-10, atol=1e-12)
+    picture = features
+    for layer in network.decoder:
+        picture = layer(picture)
+    torch.testing.assert_close(network.decode(features), picture, rtol=1e-10, atol=1e-12)
+    fixed = ComposedDILRAN(network)
+    torch.testing.assert_close(fixed(image), picture, rtol=1e-10, atol=1e-12)
+    # What is fixed is a copy.
+    network.encoder.norm.weight.data.mul_(2)
+    torch.testing.assert_close(fixed(image), picture, rtol=1e-10, atol=1e-12)
+
+
+def test_the_composed_network_multiplies_less_than_half() -> None:
+    macs = {part.name: part.macs for part in describe("dilran")}
+    pixels = 256 * 256
+    # Layer by layer: three 3×3 convolutions, 1×1 of all of them, the shared 3×3 thrice.
+    assert macs["encoder"] < 0.6 * pixels * (64 * 64 * 9 * 3 + 192 * 64 + 64 * 64 * 9 * 3)
+    assert macs["encoder"] > pixels * 64 * 64 * 9 * 3
+    assert macs["decoder"] < 0.2 * pixels * (64 * 64 * 9 + 64 * 32 * 9 + 32 * 9)
 
 
 def test_every_parameter_learns_but_the_listed_biases() -> None:

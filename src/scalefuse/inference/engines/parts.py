@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from scalefuse.inference.engines.protocol import Part, Precision
 from scalefuse.networks.dilran import DILRAN
+from scalefuse.networks.dilran.composed import ComposedDecoder, ComposedEncoder
 from scalefuse.networks.msrf_net.network import MSRFNet
 
 _SIDES = (64, 48)
@@ -107,19 +107,20 @@ def fusion_parts(network: DILRAN, precision: Precision, *, sums_roughly: bool) -
         sums_roughly: whether the norm must be written so that rough sums do no harm. In bf16 it must not:
             its partial sums would be rounded.
 
+    The decoder stays in float32: composed, it is 3 % of the work, and in bf16 it would round the picture
+    itself to 1/256.
+
     Example:
         >>> encoder, decoder = fusion_parts(DILRAN(features=4), "fp32", sums_roughly=True)
         >>> decoder.module(encoder.module(*encoder.examples)).shape
         torch.Size([2, 1, 64, 48])
     """
-    encoder: nn.Module = network.encoder
+    encoder, decoder = ComposedEncoder(network.encoder), ComposedDecoder(network.decoder)
     if sums_roughly and precision == "fp32":
-        encoder = copy.deepcopy(encoder)
-        encoder.norm = StagedInstanceNorm(encoder.norm)  # type: ignore[arg-type]
-    sides: dict[str, Any] = {"precision": precision, "smallest": 16}
+        encoder.encoder.norm = StagedInstanceNorm(encoder.encoder.norm)  # type: ignore[assignment]
     return (
-        Part(encoder, (_example(1),), **sides),
-        Part(network.decoder, (_example(network.features),), **sides),
+        Part(encoder, (_example(1),), precision, smallest=16),
+        Part(decoder, (_example(network.features),), "fp32", smallest=16),
     )
 
 
