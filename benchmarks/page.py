@@ -63,7 +63,6 @@ def section_lines(results: dict[str, Any]) -> list[str]:
         lines += [*comparison_lines(section), *ratio_lines(section)]
     for section in results.get("training", []):
         lines += comparison_lines(section)
-        lines += ["Bold: the memory format that the package trains in.", ""]
     if results.get("commands"):
         lines += command_lines(results["commands"])
     if results.get("nuclear_norms"):

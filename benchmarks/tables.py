@@ -71,9 +71,8 @@ def comparison_lines(section: dict[str, Any]) -> list[str]:
 
 
 def _row(row: dict[str, Any]) -> list[str]:
-    name = f"**{row['path']}**" if row.get("as_trained") else row["path"]
     if "median" not in row:
-        return [name, *["–"] * 9, row["error"].replace("|", "/")]
+        return [row["path"], *["–"] * 9, row["error"].replace("|", "/")]
     speed_up = row["speed_up"]
     agreement = "; ".join(
         text.format(row["agreement"][key])
@@ -81,7 +80,7 @@ def _row(row: dict[str, Any]) -> list[str]:
         if row["agreement"].get(key) is not None
     )
     return [
-        name,
+        row["path"],
         _ms(row["median"]),
         f"{_ms(row['low'])}–{_ms(row['high'])}",
         f"{speed_up['median']:.2f}×",

@@ -75,13 +75,12 @@ class Variant:
 
 
 PLAIN = Variant("plain fp32", plain=True, precision="fp32", channels_last=False)
-VARIANTS = (
-    PLAIN,
-    Variant("ours fp32, NCHW", plain=False, precision="fp32", channels_last=False),
-    Variant("ours fp32, NHWC", plain=False, precision="fp32", channels_last=True),
-    Variant("ours bf16, NCHW", plain=False, precision="bf16", channels_last=False),
-    Variant("ours bf16, NHWC", plain=False, precision="bf16", channels_last=True),
-)
+
+
+def variants_of(training: Training, device: str = "cpu") -> list[Variant]:
+    """The plain network, and the package's in the memory format that it trains this network in."""
+    precisions = ["fp32", *(["bf16"] if bf16_is_native(device) else [])]
+    return [PLAIN, *(Variant(f"ours {one}", False, one, training.channels_last) for one in precisions)]
 
 
 def dilran(side: int, batch: int = BATCH, seed: int = 0) -> Training:
@@ -199,7 +198,7 @@ def compare_steps(
     Returns:
         As :func:`benchmarks.compare.compare`.
     """
-    variants = [one for one in VARIANTS if one.precision == "fp32" or bf16_is_native(device)]
+    variants = variants_of(training, device)
     allow_tf32(False)
     rows: list[dict[str, Any]] = []
     steps: dict[str, Callable[[], float]] = {}
@@ -216,7 +215,6 @@ def compare_steps(
                 "precision": variant.precision,
                 "gflop": training.operations(variant),
                 "memory_gib": peak.gib,
-                "as_trained": not variant.plain and variant.channels_last == training.channels_last,
             }
         )
     measured = [one for one in ceilings(quick=quick, device=device) if one.precision != "tf32"]
@@ -235,13 +233,13 @@ def compare_steps(
         row["share"] = row["gflops"] / max(best[row["precision"]].values())
         difference = abs(first_losses[row["path"]] - first_losses[PLAIN.name])
         row["agreement"] = {"first_loss_difference": difference / abs(first_losses[PLAIN.name])}
-        if device == "cpu" and (row["path"] == PLAIN.name or row["as_trained"]):
+        if device == "cpu":
             row["breakdown"] = breakdown(steps[row["path"]])
     steps.clear()
     gc.collect()
     return {
         "name": f"train_{training.name}",
-        "title": f"Training step: {training.title}",
+        "title": f"Training step: {training.title}, {'NHWC' if training.channels_last else 'NCHW'}",
         "images": len(training.images),
         "checked_on": "the loss of the first step",
         "reference": PLAIN.name,
