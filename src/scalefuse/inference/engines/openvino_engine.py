@@ -50,25 +50,33 @@ class OpenVINOBackend:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        with signal_stack_kept():
-            compiled = openvino.Core().compile_model(_converted(part), "CPU", settings)
-            request = compiled.create_infer_request()
-        count = len(compiled.outputs)
+        model = _converted(part)
+
+        def make() -> Any:
+            with signal_stack_kept():
+                return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
         # A request holds one computation's buffers.
-        lock = threading.Lock()
+        kept, lock = [make()], threading.Lock()
 
         def call(*inputs: Tensor) -> Any:
             arrays = [one.detach().cpu().float().contiguous().numpy() for one in inputs]
             with lock:
+                if not kept:
+                    kept.append(make())
                 try:
-                    found = request.infer(arrays, share_inputs=True, share_outputs=True)
+                    # Not `infer`: it gives the buffers of the computation before where one fails.
+                    kept[0].start_async(arrays, share_inputs=True)
+                    kept[0].wait()
+                    # The buffers are used again by the next call.
+                    results = [torch.from_numpy(np.array(one.data)) for one in kept[0].output_tensors]
                 except RuntimeError as error:
+                    # What failed once gives wrong results later.
+                    kept.clear()
                     if "alloc" in str(error):
                         raise MemoryError("OpenVINO: not enough memory") from error
                     raise
-                # The buffers are used again by the next call.
-                results = [torch.from_numpy(np.array(found[place])) for place in range(count)]
-            return results[0] if count == 1 else tuple(results)
+            return results[0] if len(results) == 1 else tuple(results)
 
         return call
 
