@@ -201,6 +201,24 @@ def test_a_fold_without_foreground_is_refused_before_training(tmp_path: Path) ->
     done = run("train", "msrf_net", "--set", folder, *SMALL, *SHORT, "--folds", "3", "-o", tmp_path / "r")
     assert done.returncode == 2, done.stderr
     assert "background only; choose other folds" in done.stderr
+    # Before any fold was trained, and also where nobody looks at the data first.
+    assert not (tmp_path / "r").exists()
+    check = ("--set", "data.check=false")
+    done = run(
+        "train",
+        "msrf_net",
+        "--set",
+        folder,
+        *check,
+        *SMALL,
+        *SHORT,
+        "--val-fraction",
+        0.34,
+        "-o",
+        tmp_path / "r",
+    )
+    assert done.returncode == 2, done.stderr
+    assert "background only" in done.stderr
     assert not list(tmp_path.rglob("bundle.json"))
 
 

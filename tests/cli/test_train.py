@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -280,6 +281,20 @@ def test_a_run_killed_in_its_first_epoch_is_not_to_be_resumed(refused, config_fi
     line = refused("train", config_file, "-o", tmp_path / "killed")
     assert "delete the folder" in line
     assert "--resume" not in line
+
+
+def test_no_room_for_a_checkpoint(refused, cli, config_file, tmp_path):
+    """A real refusal by the system: files may not grow beyond 16 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16384, hard))
+    try:
+        line = refused("train", config_file, "-o", tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "best.ckpt: cannot be written" in line
+    assert not list(tmp_path.rglob("*.ckpt"))
+    # Nothing that looks like a run stands in the way of a second try.
+    assert cli("train", config_file, "-o", tmp_path / "run").code == 0
 
 
 def test_resume_without_a_run(refused, config_file, tmp_path):

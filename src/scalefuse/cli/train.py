@@ -23,6 +23,10 @@ def train(
     folds: Annotated[
         int | None, typer.Option(help="Not for fusion: cross-validate with so many folds, by group.")
     ] = None,
+    val_fraction: Annotated[
+        float | None,
+        typer.Option(help="Part to hold out for validation where the data have none; data.val_fraction."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the full effective configuration and exit.")
     ] = False,
@@ -37,6 +41,8 @@ def train(
     from scalefuse.errors import ConfigError
 
     overrides = list(settings or [])
+    if val_fraction is not None:
+        overrides.append(f"data.val_fraction={val_fraction}")
     if resume is not None:
         if output is not None:
             raise ConfigError("--resume names the folder of the run; leave --output out.")
@@ -97,7 +103,7 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
         except TrainingInterrupted:
             bar.stop()
             again = "the same command" if folds else f"scalefuse train --resume {config.run_folder}"
-            if folds is None and not (config.run_folder / "checkpoints").is_dir():
+            if folds is None and not (config.run_folder / "checkpoints" / "last.ckpt").is_file():
                 err.print("Stopped before the end of the first epoch: nothing was kept.")
             else:
                 err.print(f"Stopped. Go on with: {again}", markup=False)

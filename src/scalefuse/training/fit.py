@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import pickle
 import signal
@@ -16,6 +17,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -51,6 +53,20 @@ class Progress:
     num_batches: int
     values: dict[str, float]
     epoch_ended: bool
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are complete or not there; a full disk is named."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
 
 class _Reporter(Callback):
@@ -185,6 +201,7 @@ def fit(
                 _csv_logger(run_folder, finished_epoch),
                 TensorBoardLogger(run_folder, name="tensorboard", version=""),
             ],
+            plugins=[_AtomicCheckpoints()],
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def train(
     text = config_yaml(config)
     kept = folder / CONFIG
     if kept.is_file() and not resume:
-        if not (folder / "checkpoints").is_dir() and not (folder / BUNDLE).exists():
+        if not _has_checkpoint(folder) and not (folder / BUNDLE).exists():
             raise OutputError(
                 f"{folder}: holds a run that is in its first epoch or was killed there, so that there is "
                 "nothing to go on with; delete the folder, or choose another (-o)."
@@ -103,13 +104,19 @@ def train(
 
         return train_segmentation(config, folder, resume=resume, report=report, say=say)
     except BaseException:
-        if not (folder / "checkpoints").is_dir() and not resume:
+        if not _has_checkpoint(folder) and not resume:
             # Nothing was trained: leave no folder that looks like a run.
             kept.unlink(missing_ok=True)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             if is_new:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         raise
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    """Whether a run can go on."""
+    return (folder / "checkpoints" / "last.ckpt").is_file()
 
 
 def cross_validate(
@@ -132,11 +139,19 @@ def cross_validate(
 
     Raises:
         ConfigError: Fewer than two folds.
+        InputError: A fold of a segmentation run holds no object.
     """
     from scalefuse.report.tables import write_csv
 
     if folds < 2:
         raise ConfigError(f"Cross-validation needs 2 or more folds, but got {folds}.")
+    if isinstance(config, SegmentationRun):
+        from scalefuse.workflows.train_segmentation import require_foreground
+
+        # Before hours go into the first fold.
+        for number in range(1, folds + 1):
+            part = config.data.model_copy(update={"folds": folds, "fold": number})
+            require_foreground(config.model_copy(update={"data": part}))
     results = []
     # A first fold that cannot start leaves no empty folder behind.
     with results_folder(config.run_folder) as parent:
@@ -149,7 +164,7 @@ def cross_validate(
                 update={"output": folder, "data": data, "name": f"{config.name}-fold{number}"}
             )
             # A fold that was stopped goes on from its last epoch; a finished one is only measured again.
-            started = (folder / "checkpoints" / "last.ckpt").is_file()
+            started = _has_checkpoint(folder)
             results.append(train(fold, resume=started, report=report, say=say))
         rows = [{"fold": number, **result.metrics} for number, result in enumerate(results, start=1)]
         write_csv(parent / "folds.csv", rows)

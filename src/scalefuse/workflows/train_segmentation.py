@@ -56,6 +56,31 @@ def find_cases(
     return cases, val
 
 
+def require_foreground(
+    config: SegmentationRun, parts: dict[str, list[SegmentationCase]] | None = None
+) -> None:
+    """Refuse a training or validation part that holds no object: it would teach or measure nothing.
+
+    Args:
+        config: The run.
+        parts: Name to cases; by default those of the run.
+
+    Raises:
+        InputError: All masks of a part are background.
+    """
+    from scalefuse.data.masks import read_case_mask
+
+    parts = parts or dict(zip(("training", "validation"), find_cases(config), strict=True))
+    for part, cases in parts.items():
+        # A part drawn from the folder, such as a fold, may lack what the folder has.
+        if not any(read_case_mask(case, config.data.classes).any() for case in cases):
+            fold = "" if config.data.folds is None else f" of fold {config.data.fold}"
+            raise InputError(
+                f"{config.data.folder}: all {len(cases)} masks of the {part} part{fold} are background only; "
+                "choose other folds, another data.val_fraction or another training.seed."
+            )
+
+
 def fingerprint(cases: Iterable[SegmentationCase]) -> str:
     """SHA-256 over names and contents of images and masks."""
     total = hashlib.sha256()
@@ -78,7 +103,7 @@ def train_segmentation(
 
     Raises:
         ConfigError: No folder is named.
-        InputError: The data check found errors.
+        InputError: The data check found errors, or a part holds no object.
     """
     import torch
     from torch.utils.data import DataLoader
@@ -96,7 +121,8 @@ def train_segmentation(
     cases, val_cases = find_cases(config)
     say(f"{len(cases)} training and {len(val_cases)} validation images")
     if data.check:
-        _check(config, folder, say, {"training": cases, "validation": val_cases})
+        _check(config, folder, say)
+    require_foreground(config, {"training": cases, "validation": val_cases})
     channels = config.network.in_channels
     dataset = SegmentationDataset(
         cases,
@@ -234,7 +260,6 @@ def _check(
     config: SegmentationRun,
     folder: Path,
     say: Callable[[str], None],
-    parts: dict[str, list[SegmentationCase]],
 ) -> None:
     from scalefuse.data.check_segmentation import check_segmentation
     from scalefuse.report.data_check import write_data_check_html
@@ -256,11 +281,3 @@ def _check(
             f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}); "
             "mend the data, or leave the check out with --set data.check=false."
         )
-    drawn = {one.image for one in check.cases if one.has_foreground}
-    for part, cases in parts.items():
-        # A part drawn from the folder, such as a fold, may lack what the folder has.
-        if not any(case.image in drawn for case in cases):
-            raise InputError(
-                f"{data.folder}: all {len(cases)} masks of the {part} part are background only; choose other "
-                "folds, another data.val_fraction or another training.seed."
-            )
