@@ -18,6 +18,7 @@ class ComposedEncoder(nn.Module):
         encoder: The encoder; it stays as it is.
 
     Example:
+        >>> import torch
         >>> encoder, image = Encoder(4, (1, 3)), torch.rand(1, 1, 20, 17)
         >>> torch.allclose(ComposedEncoder(encoder)(image), encoder(image), atol=1e-5)
         True
@@ -46,6 +47,7 @@ class ComposedDecoder(nn.Module):
         decoder: The decoder; it stays as it is.
 
     Example:
+        >>> import torch
         >>> decoder, features = Decoder(4), torch.rand(1, 4, 20, 17)
         >>> torch.allclose(ComposedDecoder(decoder)(features), decoder(features), atol=1e-5)
         True
@@ -72,6 +74,7 @@ class ComposedDILRAN(nn.Module):
         network: The network; it stays as it is.
 
     Example:
+        >>> import torch
         >>> network, image = DILRAN(features=4), torch.rand(1, 1, 20, 17)
         >>> torch.allclose(ComposedDILRAN(network)(image), network(image), atol=1e-5)
         True

@@ -42,6 +42,7 @@ class DILRAN(nn.Module):
         the layers of the released file that take no part in the output do not exist here.
 
     Example:
+        >>> import torch
         >>> network = DILRAN(features=8).eval()
         >>> image = torch.rand(1, 1, 33, 40)
         >>> network.encode(image).shape, network(image).shape
@@ -111,6 +112,7 @@ def check_image(x: Tensor) -> None:
         InputError: If the shape or the data type is another one.
 
     Example:
+        >>> import torch
         >>> check_image(torch.zeros(1, 1, 16, 16))
     """
     if x.ndim != 4 or x.shape[1] != 1:
