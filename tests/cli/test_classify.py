@@ -232,6 +232,27 @@ def test_medmnist_and_csv_files(cli, bundle, tree, tmp_path):
     assert [row["name"] for row in rows_of(tmp_path / "csv")] == ["benign/a.png", "top.png"]
 
 
+def test_tables_without_labels(cli, refused, bundle, tree, tmp_path):
+    images = np.random.default_rng(0).random((3, 28, 28)).astype(np.float32)
+    np.savez(tmp_path / "set.npz", test_images=images)
+    done = cli("predict", bundle, tmp_path / "set.npz", "--range", "range:0:1", "-o", tmp_path / "npz")
+    assert done.code == 0
+    assert [row["name"] for row in rows_of(tmp_path / "npz")] == ["test/0", "test/1", "test/2"]
+    # One value that is no number costs its picture and no other.
+    images[1, 5, 5] = np.nan
+    np.savez(tmp_path / "set.npz", test_images=images)
+    done = cli("predict", bundle, tmp_path / "set.npz", "--range", "range:0:1", "-o", tmp_path / "nan")
+    assert done.code == 3
+    assert "test/1: 1 of 784 pixel values are NaN" in done.err
+    assert [row["name"] for row in rows_of(tmp_path / "nan")] == ["test/0", "test/2"]
+    table = tmp_path / "list.csv"
+    table.write_text("scan,finding\nbenign/a,cyst\ntop,\n")
+    words = ("predict", bundle, table, "-o", tmp_path / "csv", "--columns", "path=scan", "--images", tree)
+    assert cli(*words).code == 0
+    assert [row["name"] for row in rows_of(tmp_path / "csv")] == ["benign/a", "top"]
+    assert "no column for the path" in refused("predict", bundle, table, "-o", tmp_path / "other")
+
+
 def test_a_bad_picture_does_not_stop_the_batch(cli, bundle, tree, tmp_path):
     (tree / "benign" / "b.png").write_bytes((tree / "benign" / "b.png").read_bytes()[:100])
     write_pixels(tree / "dot.png", np.zeros((1, 1), np.uint8))

@@ -41,6 +41,7 @@ _FORMATS: dict[Table, tuple[Literal["csv", "json"], ...]] = {
 SEGMENTATION_ONLY = ("probability", "overlay", "instances", "regions", "tta", "skip_existing")
 CLASSIFICATION_ONLY = (
     *("explain", "stage", "label", "embeddings", "coverage", "sensitivity", "table", "batch_size"),
+    *("columns", "images"),
 )
 """Parameters of :func:`predict` that mean nothing to the other task, and are refused there."""
 
@@ -126,6 +127,14 @@ def predict(
         Table, typer.Option("--format", help="Format of the predictions.", rich_help_panel=_CLASSES)
     ] = Table.BOTH,
     batch_size: Annotated[int, typer.Option(help="Pictures at once.", min=1, rich_help_panel=_CLASSES)] = 16,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns of a CSV file, such as path=image_id.", rich_help_panel=_CLASSES),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder that a CSV file's paths start from.", rich_help_panel=_CLASSES),
+    ] = None,
 ) -> None:
     """Segment or classify a picture or a folder, as the bundle does.
 
@@ -139,6 +148,7 @@ def predict(
     bundle = load_bundle(model)
     models: list[str | Bundle] = [bundle, *(ensemble or [])]
     if bundle.info.task == "classification":
+        from scalefuse.data.classification import TableColumns
         from scalefuse.workflows.classify import ClassifyOptions
 
         _refuse(context, SEGMENTATION_ONLY, "segmentation", bundle)
@@ -157,6 +167,8 @@ def predict(
                 postprocess=postprocess,
                 intensity=intensity,
                 batch_size=batch_size,
+                columns=None if columns is None else TableColumns.parse(columns),
+                images=images,
                 engine=engine.value,
                 precision=precision.value,
             ),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
-from scalefuse.data.read import read_image
+from scalefuse.data.read import read_image, require_finite
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
@@ -123,6 +123,7 @@ class ClassificationCase:
             (28, 28)
         """
         if self.pixels is not None:
+            require_finite(self.pixels, self.key)
             return Image(self.pixels, source=Path(self.key))
         assert self.path is not None, "a case has a file or pixels"
         return read_image(self.path)

@@ -77,6 +77,50 @@ def read_class_table(
     return ClassificationSet(path, known, several, tuple(reader.cases), tuple(reader.problems))
 
 
+def list_table_images(
+    path: Path, columns: TableColumns, images: Path | str | None = None
+) -> tuple[list[ClassificationCase], list[str]]:
+    """The images that a CSV file lists, without labels, which it may have or not.
+
+    Args:
+        path: separated by commas, semicolons or tabs, with a header.
+        columns: which column holds the images, and which the split, if any.
+        images: folder that paths start from; by default that of the file.
+
+    Returns:
+        Cases with no label, and a line for each row whose image is not there.
+
+    Raises:
+        InputError: no text, no rows, or no column for the images.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "a.png").touch()
+        >>> _ = (folder / "list.csv").write_text("image\\na\\n")
+        >>> [case.path.name for case in list_table_images(folder / "list.csv", TableColumns())[0]]
+        ['a.png']
+    """
+    header, rows = _read_rows(path)
+    name_column, split_column = (_column(path, header, what, columns) for what in ("path", "split"))
+    assert name_column is not None
+    root = path.parent if images is None else Path(images)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder of images; check the name.")
+    finder = _Finder(root)
+    cases, problems = [], []
+    for line, row in rows:
+        name = (row.get(name_column) or "").strip()
+        file = finder.find(name) if name else None
+        if not isinstance(file, Path):
+            reason = file or f"the image {name!r} is not in {root}"
+            problems.append(f"{path}: line {line}: {reason}; mend or remove the line.")
+            continue
+        split = (row.get(split_column) or "").strip().lower() if split_column else ""
+        cases.append(ClassificationCase(name, SPLIT_FOLDERS.get(split, "all"), (), file))
+    return cases, problems
+
+
 class _Rows:
     """Turns rows into cases and notes what is wrong with them."""
 

@@ -118,6 +118,39 @@ def read_medmnist(path: Path, classes: tuple[str, ...] | None, multi_label: bool
     return ClassificationSet(path, known, several, tuple(cases), tuple(problems))
 
 
+def list_medmnist_images(path: Path) -> list[ClassificationCase]:
+    """The images of a MedMNIST file, without labels, which it may hold or not.
+
+    Raises:
+        InputError: no such file, Python objects inside, no images, or volumes instead of images.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "mine.npz"
+        >>> np.savez(file, test_images=np.zeros((2, 28, 28), np.uint8))
+        >>> [case.key for case in list_medmnist_images(file)]
+        ['test/0', 'test/1']
+    """
+    arrays = _load(path)
+    cases = []
+    for split in ("train", "val", "test"):
+        images = arrays.get(f"{split}_images")
+        if images is None:
+            continue
+        _check_images(path, images, split)
+        digits = len(str(max(0, len(images) - 1)))
+        cases += [
+            ClassificationCase(f"{index:0{digits}d}", split, (), pixels=pixels)
+            for index, pixels in enumerate(images)
+        ]
+    if not cases:
+        raise InputError(
+            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}, but train_images, val_images or "
+            "test_images were expected; give a MedMNIST file."
+        )
+    return cases
+
+
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     wanted = [f"{split}_{what}" for split in ("train", "val", "test") for what in ("images", "labels")]
     try:
@@ -139,12 +172,7 @@ def _part(
     if images is None or labels is None:
         lacking = f"{split}_{'images' if images is None else 'labels'}"
         raise InputError(f"{path}: {lacking} is missing; give a whole MedMNIST file.")
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
-        hint = " Volumes are not classified here; cut them into slices." if images.ndim == 4 else ""
-        raise InputError(
-            f"{path}: {split}_images has shape {images.shape}, but (N, H, W) or (N, H, W, 3) was "
-            f"expected.{hint}"
-        )
+    _check_images(path, images, split)
     if labels.ndim == 1:
         labels = labels[:, None]
     if (
@@ -158,6 +186,15 @@ def _part(
             f"(N, 1) or (N, K) for the {len(images)} images were expected."
         )
     return images, labels
+
+
+def _check_images(path: Path, images: NDArray[Any], split: str) -> None:
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
+        hint = " Volumes are not classified here; cut them into slices." if images.ndim == 4 else ""
+        raise InputError(
+            f"{path}: {split}_images has shape {images.shape}, but (N, H, W) or (N, H, W, 3) was "
+            f"expected.{hint}"
+        )
 
 
 def _class_names(path: Path, count: int) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
 from scalefuse.errors import InputError
@@ -74,13 +76,25 @@ def read_image(path: Path | str) -> Image:
         raise InputError(
             f"{path}: not enough memory for its pixels; close other programs or cut it."
         ) from error
-    if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all():
-        bad = image.pixels.size - int(np.isfinite(image.pixels).sum())
+    require_finite(image.pixels, path)
+    return image
+
+
+def require_finite(pixels: NDArray[Any], name: Path | str) -> None:
+    """Refuse NaN and infinite pixel values.
+
+    Raises:
+        InputError: there are some.
+
+    Example:
+        >>> require_finite(np.zeros((2, 2)), "a.tif")
+    """
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        bad = pixels.size - int(np.isfinite(pixels).sum())
         raise InputError(
-            f"{path}: {bad} of {image.pixels.size} pixel values are NaN or infinite, but all must be finite; "
+            f"{name}: {bad} of {pixels.size} pixel values are NaN or infinite, but all must be finite; "
             "replace them before."
         )
-    return image
 
 
 def _read(path: Path, head: bytes) -> Image:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scalefuse.bundle import Bundle, load_bundle
 from scalefuse.data.atomic import results_folder
+from scalefuse.data.classification import TableColumns
 from scalefuse.data.image import Image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
@@ -23,6 +24,7 @@ from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
 from scalefuse.workflows.classify_tables import Predictions, write_embeddings, write_predictions
 from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class ClassifyOptions:
         postprocess: Use what was fitted on validation data; without it there are no sets.
         intensity: Which values become black and white, where the model does not say.
         batch_size: Pictures that go through the network at once; one by one where they are explained.
+        columns: Of a CSV file that lists the pictures.
+        images: Folder that its paths start from, by default its own.
         engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
         precision: ``auto``, ``fp32`` or ``bf16``.
     """
@@ -56,6 +60,8 @@ class ClassifyOptions:
     postprocess: bool = True
     intensity: str | None = None
     batch_size: int = 16
+    columns: TableColumns | None = None
+    images: Path | None = None
     engine: str = "auto"
     precision: str = "auto"
 
@@ -107,7 +113,7 @@ def classify(
     options = options or ClassifyOptions()
     bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
     extra: dict[str, Any] = {} if options.intensity is None else {"intensity": options.intensity}
-    inputs, problems = find_inputs(source, output)
+    inputs, problems = find_inputs(source, output, columns=options.columns, images=options.images)
     classifier = Classifier.from_bundle(
         bundles,
         postprocess=options.postprocess,
@@ -129,11 +135,19 @@ def classify(
     if on_start is not None:
         on_start(len(inputs) + len(problems))
     size = 1 if options.explain else options.batch_size
+    pipeline = Pipeline(
+        read=batch.read,
+        compute=lambda found: batch.run(found, alone=len(inputs) == 1),
+        finish=lambda _, outcome: outcome,
+        depth=1,
+    )
+    parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
     with results_folder(output):
-        for start in range(0, len(inputs), size):
-            for one, problem in batch.run(inputs[start : start + size], alone=len(inputs) == 1):
-                if on_image is not None:
-                    on_image(one.path or Path(one.name), problem)
+        with pipeline.running(parts) as outcomes:
+            for outcome in outcomes:
+                for one, problem in outcome():
+                    if on_image is not None:
+                        on_image(one.path or Path(one.name), problem)
         if batch.names:
             batch.write([bundle.info.name for bundle in bundles], coverage)
         elif batch.unchosen is not None:
@@ -180,6 +194,16 @@ def _check(classifier: Classifier, options: ClassifyOptions) -> tuple[OperatingP
 
 
 @dataclass
+class _ReadPicture:
+    """A picture that was read, or why it could not be."""
+
+    source: ClassifyInput
+    image: Image | None = None
+    tensor: torch.Tensor | None = None
+    error: Exception | None = None
+
+
+@dataclass
 class _Batch:
     """The work under way: what was asked for, and what was found so far."""
 
@@ -195,35 +219,47 @@ class _Batch:
     unchosen: IntensityChoiceError | None = None
     result: ClassifyResult = field(default_factory=ClassifyResult)
 
-    def run(
-        self, pictures: Sequence[ClassifyInput], *, alone: bool
-    ) -> list[tuple[ClassifyInput, str | None]]:
+    def read(self, pictures: Sequence[ClassifyInput]) -> list[_ReadPicture]:
+        """Read and prepare some pictures; what goes wrong is kept for :meth:`run`."""
+        found = []
+        for one in pictures:
+            picture = _ReadPicture(one)
+            try:
+                image = one.read()
+                picture.tensor = self.classifier.prepare(image)
+                picture.image = image if self.options.explain else None
+            except (ScaleFuseError, RuntimeError, MemoryError) as error:
+                picture.error = error
+            found.append(picture)
+        return found
+
+    def run(self, pictures: Sequence[_ReadPicture], *, alone: bool) -> list[tuple[ClassifyInput, str | None]]:
         """Classify some pictures; gives each with its error, or None."""
         tensors, images, good = [], [], []
         outcome: list[tuple[ClassifyInput, str | None]] = []
-        for one in pictures:
-            try:
-                image = one.read()
-                tensors.append(self.classifier.prepare(image))
-            except (ScaleFuseError, RuntimeError, MemoryError) as error:
+        for picture in pictures:
+            one, error = picture.source, picture.error
+            if error is not None:
                 problem = str(error)
                 if is_out_of_memory(error):
                     problem = (
                         f"{one.path or one.name}: not enough memory for a picture of this size; shrink it."
                     )
                 elif not isinstance(error, ScaleFuseError):
-                    raise
+                    raise error
                 if alone:
                     raise error if isinstance(error, ScaleFuseError) else InputError(problem) from error
                 if isinstance(error, IntensityChoiceError):
                     self.unchosen = self.unchosen or error
                 self.result.failures.append(problem)
                 outcome.append((one, problem))
-            else:
-                good.append(one)
-                outcome.append((one, None))
-                if self.options.explain:
-                    images.append(image)
+                continue
+            assert picture.tensor is not None
+            tensors.append(picture.tensor)
+            good.append(one)
+            outcome.append((one, None))
+            if picture.image is not None:
+                images.append(picture.image)
         if not good:
             return outcome
         batch = torch.stack(tensors)

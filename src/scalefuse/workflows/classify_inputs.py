@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from scalefuse.data.image import Image
 from scalefuse.data.read import image_stem, list_images, natural_key, read_image
 from scalefuse.errors import InputError
+
+if TYPE_CHECKING:
+    from scalefuse.data.classification import TableColumns
 
 TABLES = (".npz", ".csv", ".tsv", ".txt")
 """Files that list pictures or hold many."""
@@ -30,13 +34,17 @@ class ClassifyInput:
     path: Path | None
 
 
-def find_inputs(source: Path, output: Path) -> tuple[list[ClassifyInput], list[str]]:
+def find_inputs(
+    source: Path, output: Path, *, columns: TableColumns | None = None, images: Path | None = None
+) -> tuple[list[ClassifyInput], list[str]]:
     """List what is to be classified; nothing is read yet, except MedMNIST files.
 
     Args:
         source: a picture; a folder of pictures, with all folders in it but hidden ones; a CSV file or a
-            MedMNIST ``.npz`` file as for training, whose labels are left alone.
+            MedMNIST ``.npz`` file as for training, whose labels are left alone and may be missing.
         output: folder of the results, which is passed over where it lies inside of ``source``.
+        columns: of a CSV file.
+        images: folder that the paths of a CSV file start from, by default the file's own.
 
     Returns:
         The pictures, and a line for each entry of a table that names none.
@@ -63,17 +71,18 @@ def find_inputs(source: Path, output: Path) -> tuple[list[ClassifyInput], list[s
             for file in files
         ]
     elif source.suffix.lower() in TABLES:
-        from scalefuse.data.classification import read_classification
+        if source.suffix.lower() == ".npz":
+            from scalefuse.data.medmnist import list_medmnist_images
 
-        # Where several labels may stand, none may: nobody needs labels here.
-        several = None if source.suffix.lower() == ".npz" else True
-        listed = read_classification(source, multi_label=several, strict=False)
+            cases = list_medmnist_images(source)
+        else:
+            from scalefuse.data.classification import TableColumns
+            from scalefuse.data.classification_table import list_table_images
+
+            cases, problems = list_table_images(source, columns or TableColumns(), images)
         # The same name may stand in several splits.
-        split = len(listed.splits) > 1 or "all" not in listed.splits
-        found = [
-            ClassifyInput(case.key if split else case.name, case.read, case.path) for case in listed.cases
-        ]
-        problems = [problem.message for problem in listed.problems]
+        split = {case.split for case in cases} != {"all"}
+        found = [ClassifyInput(case.key if split else case.name, case.read, case.path) for case in cases]
     else:
         found = [ClassifyInput(source.name, partial(read_image, source), source)]
     if not found:
