@@ -19,7 +19,8 @@ from PIL import Image
 def read_unit(path, channels):
     """The picture as (C, H, W), values in [0, 1]; grey is repeated, colour becomes luma (BT.601)."""
     with Image.open(path) as picture:
-        pixels = np.asarray(picture)
+        # Pixels of a palette are indices.
+        pixels = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise SystemExit(f"{path}: expected 8 or 16 bits, but got {pixels.dtype}; choose a range first.")
     if pixels.ndim == 3:
@@ -62,6 +63,11 @@ def main():
     arguments = parser.parse_args()
 
     record = json.loads((arguments.export / "export.json").read_text(encoding="utf-8"))
+    if record["preprocessing"].get("intensity") is not None:
+        raise SystemExit(
+            f"The model takes {record['preprocessing']['intensity']} for black to white, which this example "
+            "does not do; bring pictures to that range before, or use `scalefuse predict`."
+        )
     graph = record["graphs"][0]
     session = onnxruntime.InferenceSession(
         arguments.export / graph["file"], providers=["CPUExecutionProvider"]

@@ -19,7 +19,8 @@ from PIL import Image
 def read_grey(path):
     """The picture as (H, W), values in [0, 1]; colour becomes luma (BT.601)."""
     with Image.open(path) as picture:
-        pixels = np.asarray(picture)
+        # Pixels of a palette are indices.
+        pixels = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise SystemExit(f"{path}: expected 8 or 16 bits, but got {pixels.dtype}; choose a range first.")
     unit = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max

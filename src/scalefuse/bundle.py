@@ -306,6 +306,8 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             if absent:
                 raise BundleError(f"{path}: no bundle: it has no {' and no '.join(absent)}; {hint}.")
             return {name: archive.read(name) for name in (INFO, WEIGHTS, CARD) if name in names}
+    except BundleError:
+        raise
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError) as error:
         raise BundleError(f"{path}: the zip file is damaged ({error}); copy it again.") from error
 

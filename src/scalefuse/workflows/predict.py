@@ -40,6 +40,12 @@ _REGION_COLUMNS = (
     "eccentricity",
     "mean_intensity",
 )
+_REGION_COLUMNS_MM = ("area_mm2", "equivalent_diameter_mm")
+
+
+def _region_columns(spacing: tuple[float, float] | None) -> tuple[str, ...]:
+    """The columns of a table with objects, for one without."""
+    return _REGION_COLUMNS if spacing is None else (*_REGION_COLUMNS, *_REGION_COLUMNS_MM)
 
 
 @dataclass(frozen=True)
@@ -271,5 +277,5 @@ def _objects(
         spacing = image.geometry.spacing_mm if image.geometry is not None else None
         rows = regions_table(labels, intensity=image.pixels, spacing=spacing)
         path = output / f"{stem}_regions.csv"
-        write_csv(path, rows, columns=None if rows else _REGION_COLUMNS)
+        write_csv(path, rows, columns=None if rows else _region_columns(spacing))
         written.append(path)

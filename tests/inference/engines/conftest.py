@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("SCALEFUSE_DATA", ROOT.parent / "shared" / "data"))
 SAMPLES = ROOT / "src" / "scalefuse" / "samples" / "nuclei" / "images"
 
+X_RAYS = ROOT / "src" / "scalefuse" / "samples" / "chest-x-rays"
+
 PACKAGES = {"torch": (), "openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnxscript", "onnx")}
 
 
@@ -122,6 +124,16 @@ def nuclei():
     files += sorted((DATA / "dsb2018" / "val" / "images").glob("*.png"))[::6]
     pictures = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     return [picture for picture in pictures if picture.shape[:2] == (256, 256)][:5]
+
+
+@pytest.fixture(scope="session")
+def chest_x_rays():
+    """200 chest x-rays of validation where the data are at hand, else those of the package."""
+    file = DATA / "medmnist" / "pneumoniamnist_train_val.npz"
+    if file.is_file():
+        with np.load(file) as arrays:
+            return list(arrays["val_images"][:200])
+    return [np.asarray(Image.open(one).convert("L")) for one in sorted(X_RAYS.rglob("*.png"))]
 
 
 def _grey(file):

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.fuser import Fuser
 from scalefuse.inference.segmenter import Segmenter
 
@@ -84,3 +85,15 @@ def test_classes(pair, tiny, engine_of):
         top = expected.topk(2, dim=1).values
         clear = top[:, 0] - top[:, 1] > 0.05
         assert torch.equal(found.argmax(1)[clear], expected.argmax(1)[clear])
+
+
+def test_classes_of_the_shipped_model(pair, shipped, shipped_engine, chest_x_rays):
+    bundle = shipped("hifuse-pneumoniamnist")
+    plain, fast = (Classifier.from_bundle(bundle) for _ in range(2))
+    plain.engines, fast.engines = [bundle.build_network()], [shipped_engine("hifuse-pneumoniamnist", pair)]
+    expected, found = plain.predict(chest_x_rays), fast.predict(chest_x_rays)
+    if pair[1] == "fp32":
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    else:
+        assert np.abs(found - expected).mean() <= 0.01
+        assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.995
