@@ -211,6 +211,18 @@ def test_half_precision_bundle_comes_back_in_single(spec, tmp_path):
         torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-6)
 
 
+def test_half_precision_keeps_what_it_cannot_hold(spec, tmp_path):
+    # The variances of a trained norm may exceed 65504: rounded, they would be infinite.
+    state = {
+        name: 1e5 * tensor for name, tensor in tiny(spec).state_dict().items() if tensor.is_floating_point()
+    }
+    info = BundleInfo(name="tiny", task=spec.task, network=tiny_config(spec))
+    save_bundle(tmp_path / "half", info, tiny(spec).state_dict() | state, "", half=True)
+    rebuilt = load_bundle(tmp_path / "half").build_network().state_dict()
+    for name, tensor in state.items():
+        torch.testing.assert_close(rebuilt[name], tensor, rtol=1e-3, atol=1e-2)
+
+
 def test_a_missing_tensor_is_named(spec, tmp_path):
     state = tiny(spec).state_dict()
     lost = list(state)[3]

@@ -21,7 +21,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader
 
-from scalefuse.bundle import load_bundle, read_checkpoint
+from scalefuse.bundle import as_half, load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
@@ -304,10 +304,7 @@ def round_to_half(network: nn.Module) -> None:
         (0.099975586, torch.float32)
     """
     network.load_state_dict(
-        {
-            name: tensor.half().float() if tensor.is_floating_point() else tensor
-            for name, tensor in network.state_dict().items()
-        }
+        {name: as_half(tensor).to(tensor.dtype) for name, tensor in network.state_dict().items()}
     )
 
 
