@@ -18,7 +18,8 @@ from rich.progress import track
 
 from scalefuse.data.phantom import head_phantom, pet_phantom
 from scalefuse.data.write import write_image
-from scalefuse.fusion import STRATEGIES
+from scalefuse.fusion import GUIDED, STRATEGIES
+from scalefuse.inference.fuser import DEFAULT_STRATEGY
 from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.tables import markdown_table
 from scalefuse.workflows.evaluate_fusion import evaluate
@@ -26,8 +27,7 @@ from scalefuse.workflows.evaluate_fusion import evaluate
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PRIVATE = ROOT / "docs" / "results", ROOT / "build" / "figures"
 METRICS = ("VIF", "Qabf", "SSIM", "SCD", "MI", "EN", "SD", "SF", "AG", "PSNR")
-DEFAULT = "two_scale_energy_ratio"
-METHODS = (DEFAULT, *(name for name in STRATEGIES if name != DEFAULT))
+METHODS = (DEFAULT_STRATEGY, *(name for name in (*GUIDED, *STRATEGIES) if name != DEFAULT_STRATEGY))
 SETS = {
     "CT-MRI": ("aanlib-ct-mri", "val", "CT", "validation subjects, none of them trained on"),
     "SPECT-MRI": ("aanlib-spect-mri", "val", "SPECT", "validation subjects, none of them trained on"),
@@ -62,7 +62,7 @@ def section(name: str, summary: dict[str, Any]) -> str:
     """Markdown of one modality: means, then the default's paired differences from the others."""
     rows = []
     for method, values in summary["methods"].items():
-        label = f"**{method}**" if method == DEFAULT else method
+        label = f"**{method}**" if method == DEFAULT_STRATEGY else method
         rows.append([label, *(f"{values[metric]['mean']:.3f}" for metric in METRICS)])
     lines = [
         f"## {name}",
@@ -71,12 +71,12 @@ def section(name: str, summary: dict[str, Any]) -> str:
         "",
         markdown_table(["method", *METRICS], rows),
         "",
-        f"Paired differences, `{DEFAULT}` minus the other, with bootstrap 95 % intervals:",
+        f"Paired differences, `{DEFAULT_STRATEGY}` minus the other, with bootstrap 95 % intervals:",
         "",
     ]
     judged = ("VIF", "Qabf", "SSIM", "SCD")
     rows = []
-    for method, values in summary[f"{DEFAULT} minus"].items():
+    for method, values in summary[f"{DEFAULT_STRATEGY} minus"].items():
         cells = [
             f"{values[m]['mean']:+.3f} ({values[m]['low']:+.3f}, {values[m]['high']:+.3f})" for m in judged
         ]
@@ -98,7 +98,7 @@ def phantom_grid() -> None:
             write_image(folder / "PET" / name, pet_phantom(seed=seed), bits=8)
         for modality in ("CT", "PET"):
             out = folder / f"out-{modality}"
-            chosen = (DEFAULT, "softmax_nuclear_norm", "feature_energy_ratio")
+            chosen = (DEFAULT_STRATEGY, "softmax_nuclear_norm", "feature_energy_ratio")
             evaluate(folder / modality, folder / "MRI", out, strategies=chosen, metrics=("VIF",))
             (RESULTS / f"phantom-{modality.lower()}-mri.png").write_bytes((out / "sheet.png").read_bytes())
 
@@ -117,9 +117,10 @@ def main() -> int:
     text = [
         "# Fusion strategies compared",
         "",
-        f"Made by `make figures` with the weights that come with ScaleFuse. `{DEFAULT}` is the default; "
-        "`softmax_nuclear_norm` is the paper's; names with `baseline:` do not use the network. Measured on "
-        "what is written: 8-bit luma. Data: Whole Brain Atlas (AANLIB), for research and education only.",
+        "Made by `make figures` with the weights that come with ScaleFuse. "
+        f"`{DEFAULT_STRATEGY}` is the default; `softmax_nuclear_norm` is the paper's; names with "
+        "`baseline:` do not use the network. Measured on what is written: 8-bit luma. "
+        "Data: Whole Brain Atlas (AANLIB), for research and education only.",
         "",
         *(section(name, summary) for name, summary in summaries.items()),
         "## Drawn heads",

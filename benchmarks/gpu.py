@@ -32,7 +32,7 @@ from benchmarks.reference.hifuse import with_explicit_attention
 from benchmarks.reference.msrf_net import plain_msrf_net
 from benchmarks.training import compare_steps, trainings
 from scalefuse.bundle import Bundle, load_bundle
-from scalefuse.fusion import STRATEGIES
+from scalefuse.fusion import GUIDED
 from scalefuse.inference.fuser import DEFAULT_STRATEGY
 
 MODES: tuple[tuple[str, str, str], ...] = (
@@ -54,8 +54,7 @@ class _FusePair(nn.Module):
 
     def forward(self, pair: Tensor) -> Tensor:
         f1, f2 = self.network.encode(pair).chunk(2)
-        picture: Tensor = self.network.decode(STRATEGIES[DEFAULT_STRATEGY](f1, f2)).clamp(0, 1)
-        return picture
+        return GUIDED[DEFAULT_STRATEGY](*pair.chunk(2), f1, f2)
 
 
 class _MaskOnly(nn.Module):

@@ -26,7 +26,7 @@ from benchmarks.reference.dilran import PlainDILRAN, plain_softmax_nuclear_norm
 from benchmarks.reference.hifuse import with_explicit_attention
 from benchmarks.reference.msrf_net import plain_msrf_net
 from scalefuse.bundle import Bundle, load_bundle
-from scalefuse.fusion import STRATEGIES
+from scalefuse.fusion import GUIDED, STRATEGIES, GuidedStrategy
 from scalefuse.inference.fuser import DEFAULT_STRATEGY, Fuser, FusionEngine
 from scalefuse.networks.dilran import DILRAN
 from scalefuse.workflows.networks import describe
@@ -136,7 +136,13 @@ def _fusion(pairs: list[Pair], sizes: Sizes) -> Comparison:
     def reference(strategy: Callable[[Tensor, Tensor], Tensor], pair: tuple[Tensor, Tensor]) -> Tensor:
         return plain.decode(strategy(*map(plain.encode, pair))).clamp(0, 1)
 
-    expected = {name: partial(reference, STRATEGIES[name]) for name in STRATEGIES_COMPARED}
+    def guided(strategy: GuidedStrategy, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return strategy(*pair, *map(plain.encode, pair))
+
+    expected = {
+        name: partial(guided, GUIDED[name]) if name in GUIDED else partial(reference, STRATEGIES[name])
+        for name in STRATEGIES_COMPARED
+    }
     expected[PAPER_STRATEGY] = right = partial(reference, plain_softmax_nuclear_norm)
     contenders = [
         Contender(f"{PLAIN}, {PAPER_STRATEGY}", "fp32", lambda: right, layer_by_layer, held_gib=_gib(plain))

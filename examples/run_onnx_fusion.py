@@ -53,20 +53,78 @@ def enlarged(cells, factor, size):
     return cells[: size[0], : size[1]]
 
 
+def smoothed(values, factor):
+    """Means of cells, meaned with their neighbours, drawn at full size."""
+    cells = mean_of_cells(values, side=factor, stride=factor, padding=0)
+    return enlarged(mean_of_cells(cells, side=3, stride=1, padding=1), factor, values.shape)
+
+
+def energies(features):
+    """Mean over the channels of the squared gradients and of the squared features, as (2, H, W)."""
+    down, right = (np.diff(features[0], axis=axis) ** 2 for axis in (1, 2))
+    gradient = np.zeros(features.shape[2:], np.float32)
+    for rows in (slice(None, -1), slice(1, None)):
+        gradient[rows] += down.mean(axis=0)
+        gradient[:, rows] += right.mean(axis=0)
+    return np.stack([gradient, (features[0] ** 2).mean(axis=0)])
+
+
+# Of each band (detail, structures, base): exponents of gradient energy, energy and brightness over cells of
+# 2, 4, 8 and 16 pixels; and how much of the weaker picture is added where the choice is firm.
+EXPONENTS = np.array(
+    [
+        [[1.12, 1.70, 1.82], [1.65, 0.80, 1.10], [0.21, 0.28, -0.08], [1.10, 1.04, 0.80]],
+        [[0.26, 0.69, 1.21], [0.53, 0.71, 1.41], [2.24, 1.46, 1.21], [0.36, 0.77, 0.68]],
+        [[0.19, 0.76, 0.81], [0.68, 0.79, 0.85], [1.03, 2.59, 0.40], [1.21, 0.72, 0.46]],
+    ]
+)
+LIFT = (0.163, 0.215, 0.113)
+
+
+def guided_bands(first, second, first_features, second_features):
+    """Pictures joined band by band, the features saying how much of which: ScaleFuse's default strategy."""
+    evidence = [energies(features) for features in (first_features, second_features)]
+    floor = 1e-3 * (evidence[0] + evidence[1]).mean(axis=(1, 2), keepdims=True) + 1e-30
+    cells = [
+        np.concatenate([energy + floor, picture[None] + 0.01])
+        for energy, picture in zip(evidence, (first, second), strict=True)
+    ]
+    logits = np.zeros((3, *first.shape), np.float32)
+    for place, factor in enumerate((2, 4, 8, 16)):
+        cells = [
+            np.stack([mean_of_cells(one, side=2, stride=2, padding=0) for one in side]) for side in cells
+        ]
+        one, two = (
+            np.log(np.stack([mean_of_cells(part, side=3, stride=1, padding=1) for part in side]))
+            for side in cells
+        )
+        ratios = np.tensordot(EXPONENTS[:, place], one - two, axes=1).astype(np.float32)
+        logits += np.stack([enlarged(ratio, factor, first.shape) for ratio in ratios])
+    fused = np.zeros_like(first)
+    for band, factor in enumerate((3, 8, None)):
+        smooth = [None, None] if factor is None else [smoothed(one, factor) for one in (first, second)]
+        parts = [first, second] if factor is None else [first - smooth[0], second - smooth[1]]
+        share = 1 / (1 + np.exp(-logits[band].clip(-80, 80)))
+        chosen, weaker = (w * parts[0] + (1 - w) * parts[1] for w in (share, 1 - share))
+        fused += chosen + LIFT[band] * np.abs(2 * share - 1) * weaker
+        first, second = smooth
+    return fused.clip(0, 1)
+
+
 def local_energy_ratio(first, second):
-    """Weights from the energy of the features around each pixel, as ScaleFuse's default strategy."""
-    energies = []
+    """Weights from the energy of the features around each pixel."""
+    energy_maps = []
     for features in (first, second):
         cells = mean_of_cells((features[0] ** 2).mean(axis=0), side=4, stride=4, padding=0)
         cells = mean_of_cells(cells, side=3, stride=1, padding=1)
-        energies.append(enlarged(cells, 4, features.shape[2:]))
-    top = np.maximum(*energies)
-    one, two = ((energy / np.where(top > 0, top, 1)) ** 2 for energy in energies)
+        energy_maps.append(enlarged(cells, 4, features.shape[2:]))
+    top = np.maximum(*energy_maps)
+    one, two = ((energy / np.where(top > 0, top, 1)) ** 2 for energy in energy_maps)
     share = np.where(top > 0, one / np.maximum(one + two, 1e-12), 0.5)
     return second + (first - second) * share.astype(np.float32)
 
 
-STRATEGIES = {
+FEATURE_STRATEGIES = {
     "local_energy_ratio": local_energy_ratio,
     "average": lambda first, second: (first + second) / 2,
     "maximum": np.maximum,
@@ -82,7 +140,9 @@ def main():
     arguments = parser.parse_args()
 
     record = json.loads((arguments.export / "export.json").read_text(encoding="utf-8"))
-    strategy = STRATEGIES[record["strategy"] or "local_energy_ratio"]
+    strategy = record["strategy"] or "guided_bands"
+    if strategy not in ("guided_bands", *FEATURE_STRATEGIES):
+        raise SystemExit(f"The strategy {strategy!r} is not among those of this example; add it.")
     encoder, decoder = (
         onnxruntime.InferenceSession(arguments.export / graph["file"], providers=["CPUExecutionProvider"])
         for graph in record["graphs"]
@@ -91,9 +151,13 @@ def main():
     if first.shape != second.shape:
         raise SystemExit(f"The sizes {first.shape} and {second.shape} differ; resample one onto the other.")
     features = [encoder.run(["features"], {"image": image[None, None]})[0] for image in (first, second)]
-    (fused,) = decoder.run(["fused"], {"features": strategy(*features)})
-    Image.fromarray(np.rint(fused[0, 0] * 255).astype(np.uint8)).save(arguments.fused)
-    print(f"fused by {record['strategy']}: {arguments.fused}")
+    if strategy == "guided_bands":
+        fused = guided_bands(first, second, *features)
+    else:
+        joined = FEATURE_STRATEGIES[strategy](*features)
+        fused = decoder.run(["fused"], {"features": joined})[0][0, 0]
+    Image.fromarray(np.rint(fused * 255).astype(np.uint8)).save(arguments.fused)
+    print(f"fused by {strategy}: {arguments.fused}")
 
 
 if __name__ == "__main__":

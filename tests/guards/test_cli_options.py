@@ -20,8 +20,8 @@ OPTIONS = {
     "predict": "model source --output -o --ensemble --probability --no-probability --overlay --no-overlay "
     "--instances --regions --no-regions --postprocess --no-postprocess --tta --no-tta --range "
     "--skip-existing --no-skip-existing --explain --stage --class --embeddings --coverage --sensitivity "
-    "--format --batch-size --engine --precision",
-    "train": "config --set --output -o --resume --print-config --folds",
+    "--format --columns --images --batch-size --engine --precision",
+    "train": "config --set --output -o --resume --print-config --folds --val-fraction",
 }
 
 

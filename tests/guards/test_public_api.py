@@ -7,7 +7,7 @@ import pytest
 
 PUBLIC = {
     "scalefuse": ["__version__", "load"],
-    "scalefuse.fusion": ["STRATEGIES", "UNNORMALISED", "Strategy"],
+    "scalefuse.fusion": ["GUIDED", "STRATEGIES", "UNNORMALISED", "GuidedStrategy", "Strategy"],
     "scalefuse.metrics": [
         "FUSION_METRICS",
         "FUSION_METRIC_DEFINITIONS",

@@ -139,7 +139,7 @@ def evaluate(
 ) -> None:
     """Measure a model, or results that were made before: per-case CSV, summary JSON, pictures.
 
-    Example: scalefuse evaluate CT/ MRI/ -s two_scale_energy_ratio -s softmax_nuclear_norm -o evaluation/
+    Example: scalefuse evaluate CT/ MRI/ -s guided_bands -s softmax_nuclear_norm -o evaluation/
 
     Example: scalefuse evaluate msrf-net-nuclei nuclei/ --split val -o evaluation/
 

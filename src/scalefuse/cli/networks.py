@@ -79,8 +79,8 @@ def networks(
         )
     out.print(table)
     if spec.task == "fusion":
-        from scalefuse.fusion import STRATEGIES
+        from scalefuse.fusion import GUIDED, STRATEGIES
         from scalefuse.fusion.baselines import BASELINES
 
-        out.print(f"Strategies: {', '.join(STRATEGIES)}", markup=False)
+        out.print(f"Strategies: {', '.join([*STRATEGIES, *GUIDED])}", markup=False)
         out.print(f"Without the network: {', '.join('baseline:' + key for key in BASELINES)}", markup=False)

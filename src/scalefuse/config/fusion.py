@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from scalefuse.config.base import DataPath, RunBase, RunName
 from scalefuse.data.intensity import IntensityRange
-from scalefuse.fusion import STRATEGIES
+from scalefuse.fusion import GUIDED, STRATEGIES
 from scalefuse.networks.dilran.spec import DILRANConfig
 from scalefuse.schema import Schema
 
@@ -85,6 +85,8 @@ class FusionObjective(Schema):
         scd_enough: SCD of a pair, at most 2, above which more of it counts for nothing: it is highest for the
             plain sum of both images, where the other measures are low.
         intensity: Mean absolute difference from the pixel-wise maximum.
+        strategy: What joins the features that the decoder is trained on; None is the strategy that the bundle
+            fuses with, or ``two_scale_energy_ratio`` where that one needs no decoder.
     """
 
     ssim: Weight = 1.0
@@ -93,6 +95,14 @@ class FusionObjective(Schema):
     scd: Weight = 0.3
     scd_enough: SumOfCorrelations = 2.0
     intensity: Weight = 2.0
+    strategy: str | None = None
+
+    @field_validator("strategy")
+    @classmethod
+    def _check_strategy(cls, value: str | None) -> str | None:
+        if value is not None and value not in STRATEGIES:
+            raise ValueError(f"unknown strategy {value!r}; expected one of {', '.join(STRATEGIES)}")
+        return value
 
 
 class FusionLoss(Schema):
@@ -130,7 +140,7 @@ class FusionRun(RunBase):
     Attributes:
         task: Always ``fusion``.
         network: DILRAN and its arguments.
-        strategy: Strategy that the bundle fuses with, and that the fusion objective trains for.
+        strategy: Strategy that the bundle fuses with.
         data: Training and validation images.
         loss: What is minimised.
     """
@@ -138,12 +148,22 @@ class FusionRun(RunBase):
     name: RunName = "dilran"
     task: Literal["fusion"] = "fusion"
     network: DILRANConfig = DILRANConfig()
-    strategy: str = "two_scale_energy_ratio"
+    strategy: str = "guided_bands"
     data: FusionData = FusionData()
     loss: FusionLoss = FusionLoss()
 
     @model_validator(mode="after")
     def _check_strategy(self) -> Self:
-        if self.strategy not in STRATEGIES:
-            raise ValueError(f"unknown strategy {self.strategy!r}; expected one of {', '.join(STRATEGIES)}")
+        known = [*STRATEGIES, *GUIDED]
+        if self.strategy not in known:
+            raise ValueError(f"unknown strategy {self.strategy!r}; expected one of {', '.join(known)}")
         return self
+
+    @property
+    def decoded_strategy(self) -> str | None:
+        """Strategy that the decoder is trained for, if any; see :class:`FusionObjective`."""
+        if self.loss.fusion is None:
+            return None
+        if self.loss.fusion.strategy is not None:
+            return self.loss.fusion.strategy
+        return self.strategy if self.strategy in STRATEGIES else "two_scale_energy_ratio"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scalefuse.export.record import RECORD, ExportRecord, GraphRecord
+from scalefuse.fusion import GUIDED
 
 _OPEN = {
     "onnx": """import numpy as np, onnxruntime
@@ -35,6 +36,7 @@ def export_page(record: ExportRecord) -> str:
         "| file | input | outputs |",
         "|---|---|---|",
     ]
+    guided = record.strategy in GUIDED
     for graph in record.graphs:
         tensors = (
             "; ".join(f"`{one.name}` ({', '.join(map(str, one.shape))})" for one in side)
@@ -49,8 +51,9 @@ def export_page(record: ExportRecord) -> str:
     lines += ["", *(f"- `{one.name}`: {one.meaning}." for graph in record.graphs for one in graph.outputs)]
     if record.strategy:
         lines.append(
-            f"- Between encoder and decoder the features of two images are joined, here by "
-            f"`{record.strategy}`; it is no part of the graphs."
+            f"- What joins the features of two images is no part of the graphs. This model's own strategy is "
+            f"`{record.strategy}`"
+            + (", which joins the pictures as the features say and decodes nothing." if guided else ".")
         )
     if record.labels:
         lines.append(f"- Classes in order: {', '.join(record.labels)}.")

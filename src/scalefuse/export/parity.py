@@ -39,6 +39,7 @@ DEFAULT_MAX_LOSS = 0.01
 
 # Two networks at once need twice the memory: larger pictures go through both in windows.
 _WHOLE_PIXELS = 512 * 512
+_DECODED_STRATEGY = "two_scale_energy_ratio"
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,16 @@ def _fusion(
     measure: bool,
 ) -> _Findings:
     from scalefuse.export.samples import grey, resized
-    from scalefuse.inference.fuser import DEFAULT_STRATEGY, Fuser
+    from scalefuse.fusion import STRATEGIES
+    from scalefuse.inference.fuser import Fuser
     from scalefuse.metrics.fusion.vif import visual_information_fidelity
 
     found = _Findings("fused picture, grey, in [0, 1]", "vif", "sources")
-    reference = Fuser.from_bundle(bundle)
-    exported = Fuser(engine_of(runs), strategy=bundle.info.strategy or DEFAULT_STRATEGY)
+    # Both graphs must take part in what is compared; a strategy that decodes nothing would leave one out.
+    own = bundle.info.strategy
+    strategy = own if own in STRATEGIES else _DECODED_STRATEGY
+    reference = Fuser.from_bundle(bundle, strategy=strategy)
+    exported = Fuser(engine_of(runs), strategy=strategy)
     for sample in samples.samples:
         first, second = (resized(grey(picture), size) for picture in (sample.image, sample.other))
         wanted, got = reference(first, second), exported(first, second)

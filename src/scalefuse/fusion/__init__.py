@@ -4,6 +4,6 @@
 take images instead of features.
 """
 
-from scalefuse.fusion.table import STRATEGIES, UNNORMALISED, Strategy
+from scalefuse.fusion.table import GUIDED, STRATEGIES, UNNORMALISED, GuidedStrategy, Strategy
 
-__all__ = ["STRATEGIES", "UNNORMALISED", "Strategy"]
+__all__ = ["GUIDED", "STRATEGIES", "UNNORMALISED", "GuidedStrategy", "Strategy"]

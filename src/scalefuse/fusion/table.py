@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from scalefuse.fusion import adaptive, strategies
+from scalefuse.fusion import adaptive, guided, strategies
 
 Strategy = Callable[[Tensor, Tensor], Tensor]
+GuidedStrategy = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 STRATEGIES: dict[str, Strategy] = {
     "softmax_nuclear_norm": strategies.softmax_nuclear_norm,
@@ -23,6 +24,10 @@ STRATEGIES: dict[str, Strategy] = {
     "two_scale_energy_ratio": adaptive.two_scale_energy_ratio,
 }
 """Name → function of two feature tensors ``(N, C, H, W)``."""
+
+GUIDED: dict[str, GuidedStrategy] = {"guided_bands": guided.guided_bands}
+"""Name → function of two pictures ``(N, 1, H, W)`` and their features: it joins the pictures themselves, as
+the features say, and nothing is decoded."""
 
 UNNORMALISED: frozenset[str] = frozenset({"l1_norm_raw", "l1_norm_half"})
 """Strategies kept only to reproduce the paper's program: the decoded pictures saturate."""

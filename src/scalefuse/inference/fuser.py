@@ -14,7 +14,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
 from scalefuse.data.write import from_unit
 from scalefuse.errors import BundleError, InputError
-from scalefuse.fusion import STRATEGIES
+from scalefuse.fusion import GUIDED, STRATEGIES
 from scalefuse.fusion.baselines import BASELINES
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
     from scalefuse.inference.engines.choice import EngineChoice, Job
 
-DEFAULT_STRATEGY = "two_scale_energy_ratio"
+DEFAULT_STRATEGY = "guided_bands"
 """Strategy used where neither the user nor the bundle names one."""
 
 
@@ -91,8 +91,9 @@ class Fuser:
 
     Args:
         engine: A network with ``encode`` and ``decode``; None will do for a baseline.
-        strategy: Name in :data:`scalefuse.fusion.STRATEGIES`, or ``baseline:NAME`` with a name in
-            :data:`scalefuse.fusion.baselines.BASELINES`, which leaves the network out.
+        strategy: Name in :data:`scalefuse.fusion.STRATEGIES` or :data:`scalefuse.fusion.GUIDED`, or
+            ``baseline:NAME`` with a name in :data:`scalefuse.fusion.baselines.BASELINES`, which leaves the
+            network out.
 
     Attributes:
         computed_by: What computes the network, where the fuser was made from a bundle.
@@ -174,6 +175,8 @@ class Fuser:
                 return BASELINES[name](a, b).clamp(0, 1)
             # One image at a time: features are 64 times as large as the picture.
             f1, f2 = self.engine.encode(a), self.engine.encode(b)
+            if name in GUIDED:
+                return GUIDED[name](a, b, f1, f2)
             fused = STRATEGIES[name](f1, f2)
             del f1, f2
             return self.engine.decode(fused).float().clamp(0, 1)
@@ -256,7 +259,7 @@ def check_strategy(name: str) -> str:
         >>> check_strategy("average")
         'average'
     """
-    known = [*STRATEGIES, *(f"baseline:{baseline}" for baseline in BASELINES)]
+    known = [*STRATEGIES, *GUIDED, *(f"baseline:{baseline}" for baseline in BASELINES)]
     if name not in known:
         import difflib
 

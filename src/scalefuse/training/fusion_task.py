@@ -54,9 +54,9 @@ class FusionTask(pl.LightningModule):
         images = torch.cat([a, b])
         features = self.network.encode(images)
         joined = features
-        if weights.fusion is not None:
+        if self.run.decoded_strategy is not None:
             f1, f2 = features.chunk(2)
-            joined = torch.cat([features, STRATEGIES[self.run.strategy](f1, f2)])
+            joined = torch.cat([features, STRATEGIES[self.run.decoded_strategy](f1, f2)])
         drawn = self.network.decode(joined).float()
         rebuilt = drawn[: len(images)]
         parts = {"mse": F.mse_loss(rebuilt, images), "gradient": gradient_loss(rebuilt, images)}

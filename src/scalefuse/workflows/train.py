@@ -174,7 +174,7 @@ def cross_validate(
 def _check_same(new: AnyRun, old: AnyRun) -> None:
     """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
     free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
-    fields = ("task", "network", "strategy", "data", "loss", "augmentation", "mix", "optimizer")
+    fields = ("task", "network", "decoded_strategy", "data", "loss", "augmentation", "mix", "optimizer")
     for name in (*fields, "training"):
         before, after = getattr(old, name, None), getattr(new, name, None)
         if name == "training":
