@@ -210,26 +210,6 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     )
 
 
-def as_half(tensor: Tensor) -> Tensor:
-    """The tensor in half precision, or as it is where that would lose more than rounding.
-
-    Half precision ends at 65504, which the variances of a batch normalisation may exceed, and has few digits
-    left below 1e-6.
-
-    Example:
-        >>> import torch
-        >>> as_half(torch.tensor([1.0, 2.0])).dtype, as_half(torch.tensor([1.0, 1e6])).dtype
-        (torch.float16, torch.float32)
-    """
-    import torch
-
-    if not tensor.is_floating_point():
-        return tensor
-    half = tensor.half()
-    lost = torch.linalg.vector_norm(half.double() - tensor)
-    return half if lost <= 1e-3 * torch.linalg.vector_norm(tensor.double()) else tensor
-
-
 def save_bundle(
     path: str | Path, info: BundleInfo, state: Mapping[str, Tensor], card: str, *, half: bool = False
 ) -> Path:
@@ -240,7 +220,8 @@ def save_bundle(
         info: Contents of ``bundle.json``; versions and time are filled in.
         state: Parameters and buffers by name.
         card: Model card, Markdown.
-        half: Store floating-point tensors in half precision, where it can hold them; see :func:`as_half`.
+        half: Store floating-point tensors in half precision, where it can hold them; see
+            :func:`~scalefuse.networks.half_precision.as_half`.
 
     Raises:
         BundleError: ``path`` is a folder that holds something else.
@@ -248,6 +229,8 @@ def save_bundle(
     """
     import torch
     from safetensors.torch import save
+
+    from scalefuse.networks.half_precision import as_half
 
     path = Path(path)
     tensors = {}

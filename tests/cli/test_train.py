@@ -90,7 +90,7 @@ def test_writes_everything(cli, config_file, tmp_path):
     bundle = load_bundle(run / "bundle")
     assert bundle.info.config == effective.model_dump(mode="json")
     assert bundle.info.network.features == 8
-    assert bundle.info.strategy == "two_scale_energy_ratio"
+    assert bundle.info.strategy == "guided_bands"
     assert bundle.info.training_data.num_cases == 3
     assert len(bundle.info.training_data.fingerprint) == 64
     assert "drawn heads" in bundle.card

@@ -21,7 +21,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader
 
-from scalefuse.bundle import as_half, load_bundle, read_checkpoint
+from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
@@ -291,21 +291,6 @@ def load_initial(network: nn.Module, source: str | None) -> None:
             f"there and {here} here); give one of the same network section, or leave init out."
         )
     network.load_state_dict(state)
-
-
-def round_to_half(network: nn.Module) -> None:
-    """Round weights to what a half-precision bundle stores, so that these are what is fitted and measured.
-
-    Example:
-        >>> layer = nn.Linear(1, 1)
-        >>> _ = nn.init.constant_(layer.weight, 0.1)
-        >>> round_to_half(layer)
-        >>> round(layer.weight.item(), 9), layer.weight.dtype
-        (0.099975586, torch.float32)
-    """
-    network.load_state_dict(
-        {name: as_half(tensor).to(tensor.dtype) for name, tensor in network.state_dict().items()}
-    )
 
 
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:

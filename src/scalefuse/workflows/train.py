@@ -205,8 +205,9 @@ def _train_fusion(
     from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.sampling import EpochSampler
+    from scalefuse.networks.half_precision import round_to_half
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best, load_initial, round_to_half
+    from scalefuse.training.fit import fit, load_best, load_initial
     from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
     from scalefuse.training.fusion_task import FusionTask
 

@@ -131,9 +131,10 @@ def train_classification(
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.classification_dataset import ClassificationDataset
     from scalefuse.data.sampling import EpochSampler
+    from scalefuse.networks.half_precision import round_to_half
     from scalefuse.training.classification_loss import WeightedLoss, class_weights, mean_weight
     from scalefuse.training.classification_task import ClassificationTask
-    from scalefuse.training.fit import fit, load_best, load_initial, round_to_half
+    from scalefuse.training.fit import fit, load_best, load_initial
 
     data, training = config.data, config.training
     if data.check:

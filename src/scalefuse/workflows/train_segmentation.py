@@ -113,8 +113,9 @@ def train_segmentation(
     from scalefuse.data.masks import BINARY
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.data.segmentation_dataset import SegmentationDataset
+    from scalefuse.networks.half_precision import round_to_half
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best, load_initial, round_to_half
+    from scalefuse.training.fit import fit, load_best, load_initial
     from scalefuse.training.segmentation_task import SegmentationTask
 
     data, training = config.data, config.training
