@@ -5,6 +5,10 @@ import math
 import pytest
 import torch
 from sklearn import metrics
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_calibration_error,
+)
 
 from scalefuse.training.classification_measures import MEASURES, classification_measures
 
@@ -15,6 +19,24 @@ def draw(num_classes, count=60):
     logits = torch.randn(count, num_classes, generator=generator)
     logits[torch.arange(count), targets] += 0.8
     return logits, targets
+
+
+def of_classes(targets, predicted, num_classes):
+    """Precision, sensitivity and specificity by scikit-learn: of the second of two, else means."""
+    classes = [1] if num_classes == 2 else range(num_classes)
+    pairs = [(targets == k, predicted == k) for k in classes]
+    measures = {
+        "precision": metrics.precision_score,
+        "sensitivity": metrics.recall_score,
+        "specificity": lambda truth, found: metrics.recall_score(~truth, ~found),
+    }
+    return {name: sum(measure(*pair) for pair in pairs) / len(pairs) for name, measure in measures.items()}
+
+
+def calibration_error(probabilities, targets):
+    if probabilities.shape[1] == 2:
+        return binary_calibration_error(probabilities[:, 1], targets, n_bins=15).item()
+    return multiclass_calibration_error(probabilities, targets, probabilities.shape[1], n_bins=15).item()
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 5])
@@ -42,7 +64,14 @@ def test_one_label_as_scikit_learn(num_classes):
         "auroc": areas[0],
         "auprc": areas[1],
         "mcc": metrics.matthews_corrcoef(targets, predicted),
+        "kappa": metrics.cohen_kappa_score(targets, predicted),
+        "ece": calibration_error(probabilities, targets),
+        **of_classes(targets, predicted, num_classes),
     }
+    if num_classes == 2:
+        expected["brier"] = metrics.brier_score_loss(targets, probabilities[:, 1])
+    else:
+        expected["brier"] = (probabilities - one_hot).square().sum(1).mean().item()
     assert found == pytest.approx(expected, abs=1e-5)
 
 
@@ -61,6 +90,15 @@ def test_several_labels_as_scikit_learn():
         "auroc": metrics.roc_auc_score(targets, probabilities, average="macro"),
         "auprc": metrics.average_precision_score(targets, probabilities, average="macro"),
         "mcc": sum(metrics.matthews_corrcoef(*pair) for pair in each) / 3,
+        "kappa": sum(metrics.cohen_kappa_score(*pair) for pair in each) / 3,
+        "brier": sum(metrics.brier_score_loss(targets[:, k], probabilities[:, k]) for k in range(3)) / 3,
+        "ece": sum(
+            binary_calibration_error(probabilities[:, k], targets[:, k], n_bins=15).item() for k in range(3)
+        )
+        / 3,
+        "precision": metrics.precision_score(targets, predicted, average="macro"),
+        "sensitivity": metrics.recall_score(targets, predicted, average="macro"),
+        "specificity": sum(metrics.recall_score(*pair, pos_label=0) for pair in each) / 3,
     }
     assert found == pytest.approx(expected, abs=1e-5)
 

@@ -21,7 +21,21 @@ from scalefuse.schema import Schema
 ClassificationNetwork = Annotated[HiFuseConfig | ResNet18Config, Field(discriminator="name")]
 """A network that classifies, told apart by its ``name``."""
 
-Monitor = Literal["loss", "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "mcc"]
+Monitor = Literal[
+    "loss",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "sensitivity",
+    "specificity",
+    "f1",
+    "auroc",
+    "auprc",
+    "mcc",
+    "kappa",
+    "brier",
+    "ece",
+]
 """A measure of the validation images that says which weights are best."""
 
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MEASURES = ("loss", "accuracy", "balanced_accuracy", "f1", "auroc", "auprc", "mcc")
+from scalefuse.evaluation.classification_statistics import Statistics
+
+MEASURES = (
+    *("loss", "accuracy", "balanced_accuracy", "precision", "sensitivity", "specificity", "f1"),
+    *("auroc", "auprc", "mcc", "kappa", "brier", "ece"),
+)
+LOWER_IS_BETTER = frozenset({"loss", "brier", "ece"})
 
 
 def classification_measures(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[str, float]:
     """Measures of the logits of validation images.
 
     ``loss`` is the mean negative log-likelihood without weights or smoothing, so that runs with other losses
-    compare. ``balanced_accuracy`` and ``f1`` are means over classes; so are ``auroc`` and ``auprc`` (one
-    against the rest), but for two classes they are of the second. Classes that no image shows are left out.
+    compare. ``balanced_accuracy`` and ``f1`` are means over classes; so are ``precision``, ``sensitivity``,
+    ``specificity``, ``auroc`` and ``auprc`` (one against the rest), but for two classes they are of the
+    second. Classes that no image shows are left out. ``kappa``, ``brier`` and ``ece`` are those of
+    ``scalefuse evaluate``.
 
     Args:
         logits: ``(N, K)``.
@@ -40,6 +49,7 @@ def classification_measures(logits: Tensor, targets: Tensor, *, multi_label: boo
         # Of classes without images, which are left out below.
         warnings.simplefilter("ignore")
         found = _of_labels(logits, targets) if multi_label else _of_classes(logits, targets)
+    found |= _of_evaluation(logits, targets, multi_label=multi_label)
     return {name: float(found[name]) for name in MEASURES}
 
 
@@ -75,6 +85,28 @@ def _of_classes(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         "auprc": auprc,
         "mcc": multiclass_matthews_corrcoef(predicted, targets, count),
     }
+
+
+def _of_evaluation(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[str, Tensor]:
+    """Those that ``scalefuse evaluate`` has and the rest of this module has not."""
+    logits = logits.double()
+    probabilities = logits.sigmoid() if multi_label else logits.softmax(dim=1)
+    predicted = (logits > 0) if multi_label else logits.argmax(dim=1)
+    truth = targets.bool() if multi_label else targets
+    positive = 1 if logits.shape[1] == 2 and not multi_label else None
+    statistics = Statistics(probabilities.numpy(), truth.numpy(), predicted.numpy(), positive)
+    measured = statistics(np.ones((1, len(logits))))
+    found = {name: measured.overall[name] for name in ("kappa", "brier", "ece")}
+    for name, theirs in (
+        ("precision", "precision"),
+        ("sensitivity", "recall"),
+        ("specificity", "specificity"),
+    ):
+        if positive is None:
+            found[name] = measured.overall[f"macro_{theirs}"]
+        else:
+            found[name] = measured.per_class[theirs][:, positive]
+    return {name: torch.as_tensor(values[0]) for name, values in found.items()}
 
 
 def _of_labels(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

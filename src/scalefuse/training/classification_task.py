@@ -12,7 +12,7 @@ from scalefuse.catalog import NETWORKS
 from scalefuse.config.classification import ClassificationRun
 from scalefuse.data.batch_mixing import mix_batch
 from scalefuse.training.classification_loss import WeightedLoss
-from scalefuse.training.classification_measures import classification_measures
+from scalefuse.training.classification_measures import LOWER_IS_BETTER, classification_measures
 from scalefuse.training.optimisation import make_layerwise_optimizer
 
 
@@ -36,7 +36,7 @@ class ClassificationTask(pl.LightningModule):
         self.num_steps = num_steps
         self.loss = loss
         self.monitor = f"val/{config.training.monitor}"
-        self.mode = "min" if config.training.monitor == "loss" else "max"
+        self.mode = "min" if config.training.monitor in LOWER_IS_BETTER else "max"
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
