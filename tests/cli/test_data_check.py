@@ -34,6 +34,8 @@ def test_folder_per_class(cli, folder, tmp_path):
     done = cli("data", "check", folder, "--page", tmp_path / "page.html")
     assert done.code == 0, done.text
     assert "No faults found" in done.out
+    row = next(line for line in done.out.splitlines() if "32×32" in line)
+    assert re.search(r"all\W+20\W+32×32\W+0 … 255\W+covid 50\.0 %, other 50\.0 %", row)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert pictures(tmp_path / "page.html") == 12
     assert "all: share of images" in text

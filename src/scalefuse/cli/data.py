@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from scalefuse.data.check import DataCheck
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
@@ -13,6 +18,33 @@ app = typer.Typer(help="Look at a data set before training on it.", no_args_is_h
 @app.callback()
 def _group() -> None:
     pass
+
+
+def _split_table(check: DataCheck) -> Table:
+    """What each split holds: number, sizes, intensities, and how its classes are spread."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    masks = check.task == "segmentation"
+    table = Table()
+    columns = ("split", "images", "sizes", "values", "classes, share of pixels" if masks else "classes")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for name, split in check.splits.items():
+        sizes = list(split.sizes)
+        more = f" and {len(sizes) - 2} more" if len(sizes) > 2 else ""
+        classes = (
+            f"{label} {100 * share:.1f} %" + (f" ({split.images_with_class[label]} images)" if masks else "")
+            for label, share in split.class_shares.items()
+        )
+        table.add_row(
+            escape(name),
+            str(split.num_images),
+            ", ".join(sizes[:2]) + more,
+            f"{split.low:g} … {split.high:g}",
+            escape(", ".join(classes)),
+        )
+    return table
 
 
 @app.command()
@@ -72,6 +104,8 @@ def check(
             config=config,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if result.splits:
+        out.print(_split_table(result))
     table = Table()
     for column in ("", "what", "finding"):
         table.add_column(column, overflow="fold")
