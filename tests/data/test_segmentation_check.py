@@ -203,13 +203,30 @@ def copies(pixels):
     yield "stretched", np.asarray(picture.resize((width, height * 3 // 2)))
     yield "gamma", (255 * (pixels / 255) ** 0.7).astype(np.uint8)
     yield "grey", np.asarray(picture.convert("L"))
+    yield "mirrored, JPEG 50", as_jpeg(pixels[:, ::-1], 50)
+    yield "quarter turn, brighter", np.clip(np.rot90(pixels) * 1.1, 0, 255).astype(np.uint8)
+    yield "axes exchanged, half size", np.asarray(picture.resize((width // 2, height // 2))).swapaxes(0, 1)
+
+
+def test_every_way_to_lay_an_image_down_is_found():
+    image = scene(4, 48, 64)
+    ways = [
+        one[:: -1 if down else 1, :: -1 if across else 1]
+        for one in (image, image.swapaxes(0, 1))
+        for down in (0, 1)
+        for across in (0, 1)
+    ]
+    for way in ways:
+        ((_, _, correlation),) = find_near_duplicates([fingerprint(image), fingerprint(way)])
+        assert correlation > 0.999
+    assert len({fingerprint(way).hash for way in ways}) == 8
 
 
 def test_a_copy_in_another_split_is_found_and_nothing_else(clean):
     for index, (_, copy) in enumerate(copies(scene(2))):
         put(clean, "val", f"copy{index}", copy, disc(*copy.shape[:2]))
     check = check_segmentation(clean)
-    expected = {("train/t2", f"val/copy{index}") for index in range(5)}
+    expected = {("train/t2", f"val/copy{index}") for index in range(8)}
     assert {(p.first, p.second) for p in check.duplicates if p.across_splits} == expected
     assert one(check, "leak").severity == "warning"
     within = {(p.first, p.second) for p in check.duplicates if not p.across_splits}
@@ -252,4 +269,4 @@ def test_real_images_planted_copies_and_no_false_leaks(name, tmp_path):
     for index, (_, copy) in enumerate(copies(pixels)):
         put(tmp_path, "val", f"planted{index}", copy, suffix=".jpg")
     found = {(p.first, p.second) for p in check_segmentation(tmp_path).duplicates if p.across_splits}
-    assert found == {(f"train/{first.name}", f"val/planted{index}") for index in range(5)}
+    assert found == {(f"train/{first.name}", f"val/planted{index}") for index in range(8)}

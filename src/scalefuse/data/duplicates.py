@@ -22,11 +22,13 @@ class Fingerprint:
 
     Attributes:
         hash: 63 bits: the signs of its coarsest cosine waves, against their median.
+        turned: The hashes of the image mirrored, turned, or both: the seven other ways to lay it down.
         detail: ``(4096,)`` float32, the fine detail of a thumbnail, of mean 0 and length 1; all 0 for an
             image of one value, which is like no other.
     """
 
     hash: int
+    turned: tuple[int, ...]
     detail: NDArray[np.float32]
 
 
@@ -70,20 +72,35 @@ def fingerprint(pixels: NDArray[Any]) -> Fingerprint:
     thumbnail -= thumbnail.mean()
     spread = float(np.abs(thumbnail).max())
     if spread <= 1e-6 * max(1.0, float(np.abs(grey).max())):
-        return Fingerprint(0, np.zeros(THUMBNAIL_SIDE**2, np.float32))
+        return Fingerprint(0, (0,) * 7, np.zeros(THUMBNAIL_SIDE**2, np.float32))
     thumbnail /= spread
     step = THUMBNAIL_SIDE // HASH_SIDE
     small = thumbnail.reshape(HASH_SIDE, step, HASH_SIDE, step).mean(axis=(1, 3))
-    waves = (_cosines(HASH_SIDE)[:8] @ small @ _cosines(HASH_SIDE)[:8].T).ravel()[1:]
-    bits = waves > np.median(waves)
-    value = int.from_bytes(np.packbits(np.concatenate([[False], bits])).tobytes(), "big")
+    waves = _cosines(HASH_SIDE)[:8] @ small @ _cosines(HASH_SIDE)[:8].T
+    # Mirroring an image turns the sign of its odd waves; exchanging its axes exchanges theirs.
+    signs = np.where(np.arange(8) % 2, -1, 1)
+    laid = [
+        np.reshape(down, (-1, 1)) * both * across
+        for both in (waves, waves.T)
+        for down in (np.ones(8), signs)
+        for across in (np.ones(8), signs)
+    ]
+    value, *turned = (_sign_bits(one) for one in laid)
     detail = (thumbnail - _blur(thumbnail)).ravel()
     # Burnt-in text and borders, which all images of a device share, must not outweigh the picture.
     limit = 2 * float(np.sqrt(np.mean(detail**2)))
     detail = np.clip(detail, -limit, limit)
     detail -= detail.mean()
     length = float(np.linalg.norm(detail))
-    return Fingerprint(value, (detail / length if length > 1e-6 else 0 * detail).astype(np.float32))
+    return Fingerprint(
+        value, tuple(turned), (detail / length if length > 1e-6 else 0 * detail).astype(np.float32)
+    )
+
+
+def _sign_bits(waves: NDArray[Any]) -> int:
+    values = waves.ravel()[1:]
+    bits = np.concatenate([[False], values > np.median(values)])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def find_near_duplicates(
@@ -95,7 +112,8 @@ def find_near_duplicates(
     """Find the pairs of images that look like the same picture.
 
     Two images are compared by hash first, and then by the correlation of their detail. Found are copies that
-    were re-encoded, brightened, resized or stretched; not those that were cropped, turned or mirrored.
+    were re-encoded, brightened, resized, stretched, mirrored or turned by quarters; not those that were
+    cropped.
 
     Args:
         fingerprints: of the images.
@@ -113,18 +131,31 @@ def find_near_duplicates(
     """
     if not fingerprints:
         return []
-    hashes = np.array([item.hash for item in fingerprints], np.uint64)
+    hashes = np.array([(item.hash, *item.turned) for item in fingerprints], np.uint64)
     details = np.stack([item.detail for item in fingerprints])
     pairs: list[NearDuplicate] = []
     for index in range(len(fingerprints) - 1):
-        near = np.flatnonzero(_count_bits(hashes[index + 1 :] ^ hashes[index]) <= max_distance) + index + 1
-        correlations = details[near] @ details[index]
+        best: dict[int, float] = {}
+        for laid, own in enumerate(hashes[index]):
+            near = np.flatnonzero(_count_bits(hashes[index + 1 :, 0] ^ own) <= max_distance) + index + 1
+            if not len(near):
+                continue
+            for other, correlation in zip(near, details[near] @ _laid(details[index], laid), strict=True):
+                best[int(other)] = max(best.get(int(other), -1.0), float(correlation))
         pairs += [
-            NearDuplicate(index, int(other), min(1.0, float(correlation)))
-            for other, correlation in zip(near, correlations, strict=True)
+            NearDuplicate(index, other, min(1.0, correlation))
+            for other, correlation in sorted(best.items())
             if correlation >= min_correlation
         ]
     return pairs
+
+
+def _laid(detail: NDArray[np.float32], way: int) -> NDArray[np.float32]:
+    """The detail laid down another way, in the order of :attr:`Fingerprint.turned`; 0 is as it is."""
+    exchanged, down, across = way >= 4, way % 4 >= 2, way % 2
+    image = detail.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    image = image.T if exchanged else image
+    return image[:: -1 if down else 1, :: -1 if across else 1].ravel()
 
 
 def group_duplicates(pairs: Sequence[NearDuplicate]) -> list[list[int]]:
@@ -197,6 +228,8 @@ def _blur(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _count_bits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    # NumPy before 2.0 has no bitwise_count.
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(values), np.int64)
+    # NumPy before 2.0.
     octets = np.unpackbits(values[:, None].view(np.uint8), axis=1)
     return np.asarray(octets.sum(axis=1), np.int64)
