@@ -19,7 +19,7 @@ from scalefuse.data.phantom import head_phantom
 from scalefuse.data.write import write_image, write_pixels
 
 SCALEFUSE = (sys.executable, "-m", "scalefuse.cli.main")
-COUNT, LARGE_COUNT = 20, 60
+COUNT, LARGE_COUNT = 20, 50
 """Pictures of two folders that are both large enough for commands to choose the same engine."""
 
 

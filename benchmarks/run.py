@@ -26,7 +26,7 @@ from benchmarks.paths import installed_pairs
 from benchmarks.training import compare_steps, trainings
 from scalefuse.inference.fuser import DEFAULT_STRATEGY
 
-SECONDS = 660.0
+SECONDS = 780.0
 WEIGHTS = {"dilran": 2.0, "msrf_net": 2.0, "msrf_net_half": 1.0, "hifuse_1": 1.0, "hifuse_16": 2.5}
 
 
@@ -71,13 +71,13 @@ def jobs(arguments: argparse.Namespace, folder: Path, clock: Clock) -> list[Job]
     """All measurements of ``make bench``."""
     quick = arguments.quick
     found = inference_jobs(arguments, folder, clock, compiled=arguments.compiled)
-    run_commands = partial(compare_commands, folder, clock, quick=quick, hifuse=arguments.hifuse)
-    found.append(Job("commands", "commands", 2.0, run_commands))
     if not quick:
         found.append(Job("nuclear_norms", "nuclear_norms", 1.0, lambda seconds: _nuclear_norms()))
     for name, make in trainings(QUICK if quick else Sizes(), quick=quick).items():
         step = partial(_train, make, clock, quick=quick)
         found.append(Job(name, "training", 2.0, step))
+    run_commands = partial(compare_commands, folder, clock, quick=quick, hifuse=arguments.hifuse)
+    found.append(Job("commands", "commands", 2.0, run_commands))
     return found
 
 

@@ -238,6 +238,12 @@ def test_tables_without_labels(cli, refused, bundle, tree, tmp_path):
     done = cli("predict", bundle, tmp_path / "set.npz", "--range", "range:0:1", "-o", tmp_path / "npz")
     assert done.code == 0
     assert [row["name"] for row in rows_of(tmp_path / "npz")] == ["test/0", "test/1", "test/2"]
+    np.savez(tmp_path / "channel.npz", test_images=images[..., None])
+    done = cli(
+        "predict", bundle, tmp_path / "channel.npz", "--range", "range:0:1", "-o", tmp_path / "channel"
+    )
+    assert done.code == 0
+    assert rows_of(tmp_path / "channel") == rows_of(tmp_path / "npz")
     # One value that is no number costs its picture and no other.
     images[1, 5, 5] = np.nan
     np.savez(tmp_path / "set.npz", test_images=images)

@@ -330,3 +330,17 @@ def test_no_memory_is_one_line(cli, refused, classifier, folder, tmp_path, monke
     monkeypatch.setattr(Classifier, "batch_logits", hungry)
     assert "smaller batch size" in refused("evaluate", classifier, folder, "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_listed_picture_that_is_missing_costs_itself_only(cli, refused, classifier, folder, tmp_path):
+    rows = [f"test/{CLASSES[n % 2]}/{n}.png,{CLASSES[n % 2]}" for n in range(12)]
+    listed = folder / "list.csv"
+    listed.write_text("\n".join(["path,label", *rows, "test/benign/lost.png,benign"]) + "\n")
+    done = cli("evaluate", classifier, listed, "-o", tmp_path / "out")
+    assert done.code == 3, done.text
+    assert "lost.png" in done.err
+    assert len(table(tmp_path / "out")) == 12
+    listed.write_text("path,label\ntest/benign/lost.png,benign\ntest/benign/gone.png,malignant\n")
+    assert "lost.png" in refused("evaluate", classifier, listed, "-o", tmp_path / "none")
+    listed.write_text("\n".join(["path,label", *rows, "train/benign/t.png,cyst"]) + "\n")
+    assert "cyst" in refused("evaluate", classifier, listed, "-o", tmp_path / "none")

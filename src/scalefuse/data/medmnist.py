@@ -137,7 +137,7 @@ def list_medmnist_images(path: Path) -> list[ClassificationCase]:
         images = arrays.get(f"{split}_images")
         if images is None:
             continue
-        _check_images(path, images, split)
+        images = _pictures(path, images, split)
         digits = len(str(max(0, len(images) - 1)))
         cases += [
             ClassificationCase(f"{index:0{digits}d}", split, (), pixels=pixels)
@@ -172,7 +172,7 @@ def _part(
     if images is None or labels is None:
         lacking = f"{split}_{'images' if images is None else 'labels'}"
         raise InputError(f"{path}: {lacking} is missing; give a whole MedMNIST file.")
-    _check_images(path, images, split)
+    images = _pictures(path, images, split)
     if labels.ndim == 1:
         labels = labels[:, None]
     if (
@@ -188,13 +188,17 @@ def _part(
     return images, labels
 
 
-def _check_images(path: Path, images: NDArray[Any], split: str) -> None:
+def _pictures(path: Path, images: NDArray[Any], split: str) -> NDArray[Any]:
+    """The images as ``(N, H, W)`` or ``(N, H, W, 3)``; one channel of its own axis is grey."""
+    if images.ndim == 4 and images.shape[3] == 1:
+        return images[..., 0]
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         hint = " Volumes are not classified here; cut them into slices." if images.ndim == 4 else ""
         raise InputError(
             f"{path}: {split}_images has shape {images.shape}, but (N, H, W) or (N, H, W, 3) was "
             f"expected.{hint}"
         )
+    return images
 
 
 def _class_names(path: Path, count: int) -> tuple[str, ...]:

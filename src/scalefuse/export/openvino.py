@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalefuse.export.support import ExportPrecision
+from scalefuse.inference.engines.packages import import_openvino
 
 
 def to_openvino(source: Path, target: Path, precision: ExportPrecision) -> None:
@@ -29,7 +30,7 @@ def to_openvino(source: Path, target: Path, precision: ExportPrecision) -> None:
         >>> sorted(file.suffix for file in folder.iterdir())
         ['.bin', '.onnx', '.xml']
     """
-    import openvino
+    openvino = import_openvino()
 
     openvino.save_model(openvino.convert_model(source), target, compress_to_fp16=precision == "fp16")
 

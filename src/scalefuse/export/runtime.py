@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scalefuse.export.support import ExportEngine
+from scalefuse.inference.engines.packages import import_openvino
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def _onnxruntime(file: Path) -> Run:
 
 
 def _openvino(file: Path, options: Mapping[str, str]) -> Run:
-    import openvino
+    openvino = import_openvino()
 
     from scalefuse.inference.engines.signal_stack import signal_stack_kept
 

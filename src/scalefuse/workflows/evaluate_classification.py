@@ -169,6 +169,7 @@ def evaluate(
         )
         measured = _promises(classifier, options)
         measured.models = list(models)
+        measured.failures += opened.failures
         measured.computed_by = classifier.computed_by
         if on_start is not None:
             on_start(len(opened.cases))
@@ -203,7 +204,7 @@ def _read(
     opened = open_data(source, options.split, _reading(options))
     cases, probabilities, failures = ready.probabilities(opened)
     plain = ClassificationPostProcessing(multi_label=opened.multi_label)
-    return opened, _Measured(cases, probabilities, plain, failures, [str(predictions)])
+    return opened, _Measured(cases, probabilities, plain, [*opened.failures, *failures], [str(predictions)])
 
 
 def _reading(options: ClassificationEvaluationOptions) -> Reading:

@@ -54,6 +54,7 @@ class EvaluationData:
         classes: in the order in which probabilities come.
         order: for each class of the data set its place in ``classes``.
         notes: what was taken for granted.
+        failures: one line per case of the split whose image is not there.
     """
 
     data: ClassificationSet
@@ -62,6 +63,7 @@ class EvaluationData:
     classes: tuple[str, ...]
     order: tuple[int, ...]
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     @property
     def multi_label(self) -> bool:
@@ -115,14 +117,26 @@ def open_data(
     several = None if source.is_dir() else multi_label
     how = reading or Reading()
     data = read_classification(
-        source, classes=how.classes, multi_label=several, columns=how.columns, images=how.images
+        source,
+        classes=how.classes,
+        multi_label=several,
+        columns=how.columns,
+        images=how.images,
+        strict=False,
     )
+    for problem in data.problems:
+        if problem.kind != "missing-file":
+            raise InputError(problem.message)
     if multi_label is not None and data.multi_label != multi_label:
         raise InputError(
             f"{source}: gives each image one label, but the model gives several; list the labels in a CSV "
             "file."
         )
-    name = split or next(one for one in ("test", "val", "train", "all") if one in data.splits)
+    there = {case.split for case in data.cases} | {problem.split for problem in data.problems}
+    name = split or next(one for one in ("test", "val", "train", "all") if one in there)
+    failures = [problem.message for problem in data.problems if problem.split == name]
+    if failures and name not in data.splits:
+        raise InputError(failures[0])
     cases = data.part(name)
     known = tuple(data.classes if labels is None else labels)
     if not data.multi_label and len(known) < 2:
@@ -140,7 +154,7 @@ def open_data(
             "The file has numbers for its classes; they were taken in the order of the model's: "
             f"{', '.join(f'{number} {label}' for number, label in zip(numbers, known, strict=False))}."
         )
-        return EvaluationData(data, name, cases, known, tuple(range(len(numbers))), notes)
+        return EvaluationData(data, name, cases, known, tuple(range(len(numbers))), notes, failures)
     unknown = [label for label in data.classes if label not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
@@ -150,7 +164,7 @@ def open_data(
             "leave its images out."
         )
     return EvaluationData(
-        data, name, cases, known, tuple(known.index(label) for label in data.classes), notes
+        data, name, cases, known, tuple(known.index(label) for label in data.classes), notes, failures
     )
 
 

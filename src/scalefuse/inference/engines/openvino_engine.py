@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalefuse.inference.engines.packages import require_packages
+from scalefuse.inference.engines.packages import import_openvino, require_packages
 from scalefuse.inference.engines.protocol import Compiled, Part
 from scalefuse.inference.engines.signal_stack import signal_stack_kept
 
@@ -43,7 +43,7 @@ class OpenVINOBackend:
 
     def compile(self, part: Part) -> Compiled:
         """Trace, convert and compile a part."""
-        import openvino
+        openvino = import_openvino()
 
         settings = {
             "INFERENCE_PRECISION_HINT": _HINT[part.precision],
@@ -83,7 +83,7 @@ class OpenVINOBackend:
 
 def _converted(part: Part) -> Any:
     """The part as a graph of OpenVINO."""
-    import openvino
+    openvino = import_openvino()
 
     fixed = part.multiple is None
     trace: Any = torch.jit.trace

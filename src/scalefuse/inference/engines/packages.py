@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Collection
+from typing import Any
 
 from scalefuse.errors import MissingExtraError
 
@@ -52,3 +54,15 @@ def require_packages(engine: str, installed: Collection[str] | None = None) -> N
             f"The engine `{engine}` needs {what} not installed: {', '.join(missing)}; install with "
             f"`pip install 'scalefuse[{EXTRA[engine]}]'`, or choose the engine `torch` or `auto`."
         )
+
+
+def import_openvino() -> Any:
+    """The package ``openvino``, without the usage reports that its converter sends to its makers.
+
+    It reports on import already, unless the user has opted out. It does without where the package that it
+    reports with cannot be found.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
