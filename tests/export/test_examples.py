@@ -1,6 +1,8 @@
 """The example programs give what our predictors give, where ScaleFuse and PyTorch cannot be imported."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from scalefuse.data.read import read_image
 from scalefuse.inference.classifier import Classifier
-from scalefuse.inference.fuser import Fuser
+from scalefuse.inference.fuser import DEFAULT_STRATEGY, Fuser
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.inference.segmenter import Segmenter
 
@@ -55,6 +57,19 @@ def test_fusion(run, fusion, fusion_bundle, heads, tmp_path):
     found = read_image(tmp_path / "fused.png").pixels.astype(int)
     expected = Fuser.from_bundle(fusion_bundle).fuse_images(*map(read_image, pair)).pixels.astype(int)
     # A value on the edge between two whole numbers may fall to either side.
+    assert np.abs(found - expected).max() <= 1
+    assert (found == expected).mean() > 0.999
+
+
+def test_fusion_by_the_default_strategy(run, fusion, fusion_bundle, heads, tmp_path):
+    exported = shutil.copytree(fusion[0], tmp_path / "exported")
+    record = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    (exported / "export.json").write_text(json.dumps(record | {"strategy": DEFAULT_STRATEGY}))
+    pair = [heads / f"pairs/{name}/1.png" for name in ("CT", "MRI")]
+    assert DEFAULT_STRATEGY in run("run_onnx_fusion.py", exported, *pair, tmp_path / "fused.png")
+    found = read_image(tmp_path / "fused.png").pixels.astype(int)
+    fuser = Fuser.from_bundle(fusion_bundle, strategy=DEFAULT_STRATEGY)
+    expected = fuser.fuse_images(*map(read_image, pair)).pixels.astype(int)
     assert np.abs(found - expected).max() <= 1
     assert (found == expected).mean() > 0.999
 
