@@ -7,6 +7,7 @@ Written to ``benchmarks/results``: ``bench-full.json``, ``.md`` and plots; from 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from benchmarks.curves import loss_curves
 from benchmarks.jobs import Job, hide_gpu, run_jobs
 from benchmarks.measuring import Clock
-from benchmarks.page import RESULTS, write_page, write_results
+from benchmarks.page import RESULTS, with_added, write_page, write_results
 from benchmarks.run import chosen, inference_jobs, parse
 from benchmarks.scaling import scaling
 
@@ -50,6 +51,9 @@ def main(words: list[str] | None = None) -> int:
     arguments = parse(words, __doc__, SECONDS)
     hide_gpu()
     results = measure(arguments)
+    standing = arguments.output / f"{results['kind']}.json"
+    if arguments.only and standing.is_file():
+        results = with_added(json.loads(standing.read_text(encoding="utf-8")), results)
     files = write_results(arguments.output, results)
     page = write_page() if arguments.output == RESULTS else write_page(arguments.output, arguments.output)
     print(files[1].read_text(encoding="utf-8"))

@@ -75,6 +75,34 @@ def section_lines(results: dict[str, Any]) -> list[str]:
     return lines
 
 
+def with_added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """An older result in which some measurements were made anew, or for the first time.
+
+    Every measurement is whole: its reference and ceilings are of the same turns.
+
+    Args:
+        old: What stands there.
+        new: What ``--only`` measured; on the same machine, or it is returned as it is.
+    """
+    if old.get("machine") != new["machine"] or old.get("kind") != new["kind"]:
+        return new
+    found = dict(old)
+    added: set[str] = set()
+    for part in ("comparisons", "training"):
+        sections = {section["name"]: section for section in old.get(part, [])}
+        sections |= {section["name"]: section for section in new.get(part, [])}
+        added |= {section["name"] for section in new.get(part, [])}
+        if sections:
+            found[part] = list(sections.values())
+    for part in ("commands", "nuclear_norms", "scaling", "curves"):
+        if part in new:
+            found[part] = new[part]
+            added.add(part)
+    found["left_out"] = [name for name in old.get("left_out", []) if name not in added]
+    found["added"] = [*old.get("added", []), {key: new[key] for key in ("command", "date", "load_average")}]
+    return found
+
+
 def write_results(folder: Path, results: dict[str, Any]) -> list[Path]:
     """Write JSON, Markdown and plots of one result; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,9 @@ def machine_lines(results: dict[str, Any]) -> list[str]:
         lines.append(f"Load average {load['before']} before and {load['after']} after{note}.")
     if results.get("left_out"):
         lines.append(f"Left out, because the time was up: {', '.join(results['left_out'])}.")
+    for added in results.get("added", []):
+        load = added["load_average"]["before"]
+        lines.append(f"Added {added['date']} by `{added['command']}`; load average {load} before.")
     return ["", *(line + "\n" for line in lines)]
 
 

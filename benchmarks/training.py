@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -203,12 +204,15 @@ def compare_steps(
     rows: list[dict[str, Any]] = []
     steps: dict[str, Callable[[], float]] = {}
     first_losses: dict[str, float] = {}
+    slow = False
     for variant in variants:
         clock.say(f"{training.title}: {variant.name}")
+        started = time.perf_counter()
         with peak_memory() as peak:
             steps[variant.name] = make_step(training, variant, device)
             torch.manual_seed(0)
             first_losses[variant.name] = steps[variant.name]()
+        slow = slow or time.perf_counter() - started > 10
         rows.append(
             {
                 "path": variant.name,
@@ -221,7 +225,8 @@ def compare_steps(
     times = interleaved(
         {**steps, **{one.name: one.run for one in measured}},
         seconds=seconds,
-        at_least=1 if quick else 3,
+        # One turn of a large network takes most of a minute.
+        at_least=1 if quick else 2 if slow else 3,
         at_most=1 if quick else 10,
     )
     best = rates(measured, times)

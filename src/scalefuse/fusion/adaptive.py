@@ -83,7 +83,7 @@ def two_scale_energy_ratio(f1: Tensor, f2: Tensor) -> Tensor:
         *(_neighbourhood_mean(f.square().mean(dim=1, keepdim=True, dtype=torch.float32)) for f in (f1, f2)),
         exponent=4,
     )
-    fine = _share(_gradient_energy(f1), _gradient_energy(f2), exponent=4)
+    fine = _share(_gradients_around(f1), _gradients_around(f2), exponent=4)
     height, width = f1.shape[-2:]
     difference = F.avg_pool2d(f1 - f2, 4, ceil_mode=True, count_include_pad=False)
     difference = F.interpolate(difference, scale_factor=4.0, mode="bilinear", align_corners=False)
@@ -92,15 +92,21 @@ def two_scale_energy_ratio(f1: Tensor, f2: Tensor) -> Tensor:
     return torch.addcmul(joined, (coarse - fine).to(f1.dtype), difference[..., :height, :width])
 
 
-def _gradient_energy(features: Tensor) -> Tensor:
-    """Squared differences of neighbouring pixels, meaned over channels and 9×9 pixels, ``(N, 1, H, W)``."""
+def gradient_energy(features: Tensor) -> Tensor:
+    """Squared differences of neighbouring pixels, meaned over channels, ``(N, 1, H, W)``.
+
+    Example:
+        >>> gradient_energy(torch.tensor([[[[1.0, 1.0, 3.0]]]])).flatten().tolist()
+        [0.0, 4.0, 4.0]
+    """
     down = (features[..., 1:, :] - features[..., :-1, :]).square().mean(1, keepdim=True, dtype=torch.float32)
     right = (features[..., 1:] - features[..., :-1]).square().mean(1, keepdim=True, dtype=torch.float32)
     # Each pixel has half of the difference to either side, so that mirrored images give mirrored weights.
-    energy = (
-        F.pad(down, (0, 0, 0, 1)) + F.pad(down, (0, 0, 1, 0)) + F.pad(right, (0, 1)) + F.pad(right, (1, 0))
-    )
-    return F.avg_pool2d(energy, 9, 1, 4, count_include_pad=False)
+    return F.pad(down, (0, 0, 0, 1)) + F.pad(down, (0, 0, 1, 0)) + F.pad(right, (0, 1)) + F.pad(right, (1, 0))
+
+
+def _gradients_around(features: Tensor) -> Tensor:
+    return F.avg_pool2d(gradient_energy(features), 9, 1, 4, count_include_pad=False)
 
 
 def _share(e1: Tensor, e2: Tensor, *, exponent: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scalefuse.errors import InputError
+from scalefuse.fusion.adaptive import gradient_energy
 from scalefuse.fusion.strategies import check_pair
 
 BAND_CELLS = (3, 8)
@@ -61,13 +62,8 @@ def energies_of(features: Tensor) -> Tensor:
         >>> energies_of(2 * torch.ones(1, 8, 4, 4))[0, :, 0, 0].tolist()
         [0.0, 4.0]
     """
-    down = (features[..., 1:, :] - features[..., :-1, :]).square().mean(1, keepdim=True, dtype=torch.float32)
-    right = (features[..., 1:] - features[..., :-1]).square().mean(1, keepdim=True, dtype=torch.float32)
-    # Each pixel has half of the difference to either side, so that mirrored images give mirrored weights.
-    gradient = (
-        F.pad(down, (0, 0, 0, 1)) + F.pad(down, (0, 0, 1, 0)) + F.pad(right, (0, 1)) + F.pad(right, (1, 0))
-    )
-    return torch.cat([gradient, features.square().mean(1, keepdim=True, dtype=torch.float32)], dim=1)
+    energy = features.square().mean(1, keepdim=True, dtype=torch.float32)
+    return torch.cat([gradient_energy(features), energy], dim=1)
 
 
 def join_bands(a: Tensor, b: Tensor, energies_a: Tensor, energies_b: Tensor, weights: JoinWeights) -> Tensor:
