@@ -1,6 +1,7 @@
 """Measures during validation against scikit-learn."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,12 @@ from torchmetrics.functional.classification import (
     multiclass_calibration_error,
 )
 
+from scalefuse.config.classification import Monitor
 from scalefuse.training.classification_measures import MEASURES, classification_measures
+
+
+def test_every_measure_may_choose_the_weights():
+    assert get_args(Monitor) == MEASURES
 
 
 def draw(num_classes, count=60):

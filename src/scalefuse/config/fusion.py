@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from scalefuse.config.base import DataPath, RunBase, RunName
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.fusion import GUIDED, STRATEGIES
+from scalefuse.fusion.table import DECODED_DEFAULT
 from scalefuse.networks.dilran.spec import DILRANConfig
 from scalefuse.schema import Schema
 
@@ -166,4 +167,4 @@ class FusionRun(RunBase):
             return None
         if self.loss.fusion.strategy is not None:
             return self.loss.fusion.strategy
-        return self.strategy if self.strategy in STRATEGIES else "two_scale_energy_ratio"
+        return self.strategy if self.strategy in STRATEGIES else DECODED_DEFAULT

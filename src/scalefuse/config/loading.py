@@ -87,9 +87,9 @@ def _read(source: str | Path) -> dict[str, Any]:
         shipped = CONFIGS / f"{source}.yaml"
         if not shipped.is_file():
             near = difflib.get_close_matches(str(source), shipped_configs(), n=1)
-            hint = f" did you mean {near[0]!r}?" if near else ""
+            hint = f"did you mean {near[0]!r}? Give" if near else "give"
             raise ConfigError(
-                f"{source}: no such configuration;{hint} Give a YAML file or one of: "
+                f"{source}: no such configuration; {hint} a YAML file or one of: "
                 f"{', '.join(shipped_configs())}."
             )
         path = shipped

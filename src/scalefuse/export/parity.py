@@ -39,7 +39,6 @@ DEFAULT_MAX_LOSS = 0.01
 
 # Two networks at once need twice the memory: larger pictures go through both in windows.
 _WHOLE_PIXELS = 512 * 512
-_DECODED_STRATEGY = "two_scale_energy_ratio"
 
 
 @dataclass(frozen=True)
@@ -171,14 +170,14 @@ def _fusion(
     measure: bool,
 ) -> _Findings:
     from scalefuse.export.samples import grey, resized
-    from scalefuse.fusion import STRATEGIES
+    from scalefuse.fusion.table import DECODED_DEFAULT, STRATEGIES
     from scalefuse.inference.fuser import Fuser
     from scalefuse.metrics.fusion.vif import visual_information_fidelity
 
     found = _Findings("fused picture, grey, in [0, 1]", "vif", "sources")
     # Both graphs must take part in what is compared; a strategy that decodes nothing would leave one out.
     own = bundle.info.strategy
-    strategy = own if own in STRATEGIES else _DECODED_STRATEGY
+    strategy = own if own in STRATEGIES else DECODED_DEFAULT
     reference = Fuser.from_bundle(bundle, strategy=strategy)
     exported = Fuser(engine_of(runs), strategy=strategy)
     for sample in samples.samples:

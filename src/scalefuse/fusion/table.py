@@ -29,5 +29,8 @@ GUIDED: dict[str, GuidedStrategy] = {"guided_bands": guided.guided_bands}
 """Name → function of two pictures ``(N, 1, H, W)`` and their features: it joins the pictures themselves, as
 the features say, and nothing is decoded."""
 
+DECODED_DEFAULT = "two_scale_energy_ratio"
+"""Strategy for a decoder where the chosen one needs none: to train it, or to check it."""
+
 UNNORMALISED: frozenset[str] = frozenset({"l1_norm_raw", "l1_norm_half"})
 """Strategies kept only to reproduce the paper's program: the decoded pictures saturate."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 
 from scalefuse.networks.dilran.decoder import Decoder, DecoderWeights
 from scalefuse.networks.dilran.encoder import Encoder, EncoderWeights
 from scalefuse.networks.dilran.network import DILRAN
+
+
+def _keep(module: nn.Module, weights: EncoderWeights | DecoderWeights, dtype: torch.dtype) -> None:
+    for name, value in weights._asdict().items():
+        module.register_buffer(name, value.to(dtype).detach().contiguous())
 
 
 class ComposedEncoder(nn.Module):
@@ -18,7 +24,6 @@ class ComposedEncoder(nn.Module):
         encoder: The encoder; it stays as it is.
 
     Example:
-        >>> import torch
         >>> encoder, image = Encoder(4, (1, 3)), torch.rand(1, 1, 20, 17)
         >>> torch.allclose(ComposedEncoder(encoder)(image), encoder(image), atol=1e-5)
         True
@@ -27,9 +32,7 @@ class ComposedEncoder(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         dtype = encoder.input_conv.weight.dtype
-        weights = [one.to(dtype) for one in copy.deepcopy(encoder).double().composed()]
-        for name, value in zip(EncoderWeights._fields, weights, strict=True):
-            self.register_buffer(name, value.detach().contiguous())
+        _keep(self, copy.deepcopy(encoder).double().composed(), dtype)
         # The layers that are not composed, with the encoder's own way through them.
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
         del self.encoder.input_conv, self.encoder.dilated_convs, self.encoder.reduce_conv
@@ -47,7 +50,6 @@ class ComposedDecoder(nn.Module):
         decoder: The decoder; it stays as it is.
 
     Example:
-        >>> import torch
         >>> decoder, features = Decoder(4), torch.rand(1, 4, 20, 17)
         >>> torch.allclose(ComposedDecoder(decoder)(features), decoder(features), atol=1e-5)
         True
@@ -56,9 +58,7 @@ class ComposedDecoder(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         dtype = next(decoder.parameters()).dtype
-        weights = [one.to(dtype) for one in copy.deepcopy(decoder).double().composed()]
-        for name, value in zip(DecoderWeights._fields, weights, strict=True):
-            self.register_buffer(name, value.detach().contiguous())
+        _keep(self, copy.deepcopy(decoder).double().composed(), dtype)
         self.decoder = copy.deepcopy(decoder).requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -74,7 +74,6 @@ class ComposedDILRAN(nn.Module):
         network: The network; it stays as it is.
 
     Example:
-        >>> import torch
         >>> network, image = DILRAN(features=4), torch.rand(1, 1, 20, 17)
         >>> torch.allclose(ComposedDILRAN(network)(image), network(image), atol=1e-5)
         True
