@@ -17,8 +17,9 @@ from benchmarks.curves import loss_curves
 from benchmarks.jobs import Job, hide_gpu, run_jobs
 from benchmarks.measuring import Clock
 from benchmarks.page import RESULTS, with_added, write_page, write_results
+from benchmarks.paths import Pair
 from benchmarks.run import chosen, inference_jobs, parse
-from benchmarks.scaling import scaling
+from benchmarks.scaling import scaling, window_memory
 
 SECONDS = 7200.0
 
@@ -30,13 +31,23 @@ def jobs(arguments: argparse.Namespace, folder: Path, clock: Clock) -> list[Job]
     def grow(seconds: float) -> dict[str, Any]:
         return scaling(clock, folder / "scaling", quick=quick, hifuse=arguments.hifuse)
 
+    def slide(seconds: float) -> list[dict[str, Any]]:
+        if quick:
+            return window_memory(clock, (64, 128), 32, Pair("torch", "fp32"))
+        return window_memory(clock)
+
     def train(seconds: float) -> list[dict[str, Any]]:
         if quick:
             return loss_curves(clock, steps=2, seeds=1, side=48, small=True)
         return loss_curves(clock)
 
     compared = inference_jobs(arguments, folder, clock, compiled=not quick)
-    return [Job("scaling", "scaling", 4.0, grow), Job("curves", "curves", 2.0, train), *compared]
+    return [
+        Job("scaling", "scaling", 4.0, grow),
+        Job("windows", "windows", 1.0, slide),
+        Job("curves", "curves", 2.0, train),
+        *compared,
+    ]
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

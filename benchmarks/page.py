@@ -20,6 +20,7 @@ from benchmarks.tables import (
     machine_lines,
     ratio_lines,
     scaling_lines,
+    window_lines,
 )
 from scalefuse.report.tables import write_json
 
@@ -69,7 +70,11 @@ def section_lines(results: dict[str, Any]) -> list[str]:
         header = nuclear_norm.HEADER
         lines += ["### Largest nuclear norms", "", header, *results["nuclear_norms"], ""]
     if results.get("scaling"):
-        lines += [*scaling_lines(results["scaling"]), f"![Cost as work grows]({stem}-scaling.png)", ""]
+        lines += scaling_lines(results["scaling"])
+    if results.get("windows"):
+        lines += window_lines(results["windows"])
+    if results.get("scaling"):
+        lines += [f"![Cost as work grows]({stem}-scaling.png)", ""]
     if results.get("curves"):
         lines += [*curve_lines(results["curves"]), f"![Loss curves]({stem}-curves.png)", ""]
     return lines
@@ -94,7 +99,7 @@ def with_added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         added |= {section["name"] for section in new.get(part, [])}
         if sections:
             found[part] = list(sections.values())
-    for part in ("commands", "nuclear_norms", "scaling", "curves"):
+    for part in ("commands", "nuclear_norms", "scaling", "windows", "curves"):
         if part in new:
             found[part] = new[part]
             added.add(part)
@@ -116,7 +121,7 @@ def write_results(folder: Path, results: dict[str, Any]) -> list[Path]:
         speed_plot(written[-1], compared)
     if results.get("scaling"):
         written.append(folder / f"{stem}-scaling.png")
-        scaling_plot(written[-1], results["scaling"])
+        scaling_plot(written[-1], results["scaling"], results.get("windows", []))
     if results.get("curves"):
         written.append(folder / f"{stem}-curves.png")
         curves_plot(written[-1], results["curves"])

@@ -35,7 +35,7 @@ def speed_plot(path: Path, sections: list[dict[str, Any]]) -> None:
     figure.savefig(path, format="png")
 
 
-def scaling_plot(path: Path, scaling: dict[str, Any]) -> None:
+def scaling_plot(path: Path, scaling: dict[str, Any], windows: list[dict[str, Any]]) -> None:
     """Time over side, batch and folder, double logarithmic with lines of growth in proportion; memory."""
     figure = plain_figure(11, 8)
     (top_left, top_right), (low_left, low_right) = figure.subplots(2, 2)
@@ -64,18 +64,14 @@ def scaling_plot(path: Path, scaling: dict[str, Any]) -> None:
     top_left.set_title("dotted: growth in proportion to the pixels", fontsize=8)
     top_right.set_title("dotted: growth in proportion to the batch", fontsize=8)
     low_left.set_title("whole commands; dotted: growth in proportion", fontsize=8)
-    rows = [row for row in scaling["window_memory"] if row["beyond_gib"] is not None]
+    rows = [row for row in windows if row["beyond_gib"] is not None]
     side = [row["side"] for row in rows]
-    low_right.plot(
-        side, [row["beyond_gib"] * 1024 for row in rows], marker="o", label="beyond picture and results"
-    )
-    low_right.plot(
-        side,
-        [row["results_gib"] * 1024 for row in rows],
-        marker="s",
-        color="0.6",
-        label="mask and probability",
-    )
+    for key, marker, colour, label in (
+        ("beyond_gib", "o", "#2f6f9f", "beyond picture and results"),
+        ("beyond_with_cleaning_gib", "^", "#c04a2b", "with the mask cleaned"),
+        ("results_gib", "s", "0.6", "mask and probability"),
+    ):
+        low_right.plot(side, [row[key] * 1024 for row in rows], marker=marker, color=colour, label=label)
     low_right.set(xscale="log", ylabel="MiB", xlabel="side of the picture, pixels", ylim=(0, None))
     low_right.set_xticks(side, [str(value) for value in side])
     low_right.minorticks_off()

@@ -222,7 +222,7 @@ def scaling_lines(scaling: dict[str, Any]) -> list[str]:
                 for row in series
             )
             rows.append([name, "pixels" if key == "side" else key, points, _or_dash(slope, ".2f")])
-    lines = [
+    return [
         "### Cost as work grows",
         "",
         "Growth is the slope in a double logarithmic plot, without points below 0.05 s: 1 is in proportion.",
@@ -230,16 +230,32 @@ def scaling_lines(scaling: dict[str, Any]) -> list[str]:
         markdown_table(["what", "over", "seconds", "growth"], rows),
         "",
     ]
-    memory = [
+
+
+def window_lines(windows: list[dict[str, Any]]) -> list[str]:
+    """Memory of the sliding window."""
+    rows = [
         [
             f"{row['side']}",
             f"{row['results_gib'] * 1024:.1f}",
-            _or_dash(row["beyond_gib"] and row["beyond_gib"] * 1024, ".0f"),
+            *(
+                _or_dash(row[key] and row[key] * 1024, ".0f")
+                for key in ("beyond_gib", "beyond_with_cleaning_gib")
+            ),
         ]
-        for row in scaling["window_memory"]
+        for row in windows
     ]
-    header = ["side", "mask and probability, MiB", "beyond these and the picture, MiB"]
-    return [*lines, "Memory of the sliding window (windows of 512):", "", markdown_table(header, memory), ""]
+    header = [
+        "side",
+        "mask and probability, MiB",
+        "beyond these and the picture, MiB",
+        "the same with the mask cleaned, MiB",
+    ]
+    text = (
+        "Memory of the sliding window (windows of 512). The windows hold one row of themselves, which grows "
+        "with the width. Cleaning a mask numbers its objects, 4 bytes a pixel."
+    )
+    return [text, "", markdown_table(header, rows), ""]
 
 
 def curve_lines(curves: list[dict[str, Any]]) -> list[str]:

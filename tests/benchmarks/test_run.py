@@ -101,11 +101,12 @@ def test_whole_commands_are_measured(tmp_path):
 
 
 def test_a_quick_full_run_writes_growth_and_loss_curves(tmp_path):
-    words = ["--quick", "-o", str(tmp_path), "--only", "scaling", "--only", "curves"]
+    words = ["--quick", "-o", str(tmp_path), "--only", "scaling", "--only", "windows", "--only", "curves"]
     assert full.main(words) == 0
     results = check_files(tmp_path, "bench-full", ["bench-full-scaling.png", "bench-full-curves.png"])
     for series in results["scaling"]["sides"].values():
         assert [row["side"] for row in series] == [32, 64]
+    assert [row["side"] for row in results["windows"]] == [64, 128]
     assert {curve["name"] for curve in results["curves"]} == {"dilran", "msrf_net", "hifuse"}
     for curve in results["curves"]:
         first = [runs[0][0] for runs in curve["losses"].values()]

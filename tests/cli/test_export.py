@@ -1,6 +1,9 @@
 """``scalefuse export`` from end to end: the CLI's own part; the graphs are tested in tests/export."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -36,4 +39,24 @@ def test_what_is_refused(refused, model, folders, tmp_path, monkeypatch):
     line = refused("export", model, "--to", "openvino", "-o", out)
     assert "pip install 'scalefuse[openvino]'" in line
     assert not out.exists()
+    assert not list(tmp_path.glob(".unfinished-*"))
+
+
+def test_sigterm_leaves_nothing_unfinished(model, tmp_path):
+    command = ["export", model, "--to", "onnx", "-o", tmp_path / "out", "--size", 32, 48]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from scalefuse.cli.main import main; main()", *map(str, command)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    begun = []
+    for line in process.stderr:
+        if line.startswith("Tracing the decoder"):
+            begun = list(tmp_path.glob(".unfinished-*"))
+            process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert begun
+    assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".unfinished-*"))

@@ -170,7 +170,8 @@ def test_resumed_run_equals_the_undisturbed_one(cli, config_file, undisturbed, t
     assert all(torch.equal(ours.state[name], theirs.state[name]) for name in theirs.state)
 
 
-def test_ctrl_c_says_how_to_go_on(config_file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_ends_training_which_says_how_to_go_on(config_file, tmp_path, number):
     run = tmp_path / "run"
     command = ["train", config_file, "-o", run, "--set", "training.epochs=500"]
     process = subprocess.Popen(
@@ -186,7 +187,7 @@ def test_ctrl_c_says_how_to_go_on(config_file, tmp_path):
     for line in process.stderr:
         lines.append(line)
         if line.startswith("epoch 2/500") and not sent:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             sent = True
     assert process.wait(60) == 130
     text = "".join(lines)

@@ -1,13 +1,16 @@
 """Optimiser groups: what decays, and how fast each layer learns."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from scalefuse.catalog import NETWORKS
+from scalefuse.config.base import OptimizerConfig
 from scalefuse.config.classification import LayerwiseOptimizer
 from scalefuse.errors import ConfigError
-from scalefuse.training.optimisation import make_layerwise_optimizer
+from scalefuse.training.optimisation import make_layerwise_optimizer, make_optimizer
 
 CLASSIFIERS = [name for name, spec in NETWORKS.items() if spec.task == "classification"]
 
@@ -54,3 +57,27 @@ def test_a_network_that_names_no_layers_has_one_rate():
     made = make_layerwise_optimizer(network, (), LayerwiseOptimizer(warmup_fraction=0), 10)
     assert isinstance(made["optimizer"], torch.optim.AdamW)
     assert {group["lr"] for group in made["optimizer"].param_groups} == {1e-3}
+
+
+def test_steps_are_those_of_plain_adamw():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+    other = copy.deepcopy(network)
+    config = OptimizerConfig(learning_rate=0.01, weight_decay=0.1, warmup_fraction=0, schedule="constant")
+    made = make_optimizer(network.parameters(), config, 20)["optimizer"]
+    assert made.defaults["fused"]
+    matrices, vectors = ([p for p in other.parameters() if (p.ndim > 1) is many] for many in (True, False))
+    plain = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        lr=0.01,
+        fused=False,
+        foreach=False,
+    )
+    for _ in range(20):
+        x = torch.randn(8, 3)
+        for one, optimizer in ((network, made), (other, plain)):
+            optimizer.zero_grad()
+            one(x).square().sum().backward()
+            optimizer.step()
+    for ours, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -51,6 +52,9 @@ def _options(
 
 def main() -> None:
     """Run the command line. Typer ends with 130 on Ctrl-C."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        # What a container or a queue sends ends as Ctrl-C does: nothing unfinished stays behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except ScaleFuseError as error:

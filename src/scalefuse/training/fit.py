@@ -108,6 +108,22 @@ class _BatchSeed(Callback):
         torch.manual_seed(((self.seed * 1_000_003 + trainer.current_epoch) * 1_000_003 + batch_idx) % 2**63)
 
 
+class _ClipGradients(Callback):
+    """Scales the gradients down to a norm.
+
+    Not by the trainer, which refuses to with a fused optimiser in mixed precision: for the sake of loss
+    scaling, which float16 needs and bfloat16 does not.
+    """
+
+    def __init__(self, norm: float) -> None:
+        self.norm = norm
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.norm)
+
+
 def resolve_precision(choice: str) -> str:
     """``fp32`` or ``bf16``; ``auto`` is bf16 where the processor or the GPU computes in it.
 
@@ -177,6 +193,8 @@ def fit(
             folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
         ),
     ]
+    if config.gradient_clip is not None:
+        callbacks.append(_ClipGradients(config.gradient_clip))
     if config.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
     if config.early_stop_patience is not None:
@@ -194,7 +212,6 @@ def fit(
             devices=1,
             max_epochs=config.epochs,
             precision="bf16-mixed" if resolve_precision(config.precision) == "bf16" else "32-true",
-            gradient_clip_val=config.gradient_clip,
             check_val_every_n_epoch=config.validate_every,
             callbacks=callbacks,
             logger=[

@@ -17,7 +17,7 @@ from scalefuse.config.loading import load_config
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.classification import ClassificationCase, TableColumns
 from scalefuse.data.write import check_folder_name, write_pixels
-from scalefuse.errors import InputError, IntensityChoiceError, ScaleFuseError
+from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.classification import ClassificationEvaluation, evaluate_classification
 from scalefuse.evaluation.classification_promises import measure_operating_point, measure_sets
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
@@ -31,6 +31,7 @@ from scalefuse.report.classification_report import write_classification_report
 from scalefuse.report.html import Figure
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.report.thumbnails import thumbnail
+from scalefuse.workflows.classify_cases import classify_cases
 from scalefuse.workflows.classify_tables import EMPTY_SET, NO_LABEL, SEPARATOR
 from scalefuse.workflows.evaluate_classification_data import (
     PROBABILITY,
@@ -40,7 +41,6 @@ from scalefuse.workflows.evaluate_classification_data import (
     open_data,
     write_medmnist,
 )
-from scalefuse.workflows.out_of_memory import is_out_of_memory
 
 _CASES_SHOWN = 12
 
@@ -169,11 +169,12 @@ def evaluate(
         )
         measured = _promises(classifier, options)
         measured.models = list(models)
-        measured.failures += opened.failures
         measured.computed_by = classifier.computed_by
         if on_start is not None:
             on_start(len(opened.cases))
-        _classify(classifier, opened, measured, on_case)
+        found = classify_cases(classifier, opened.cases, on_case, failures=opened.failures)
+        measured.cases, measured.probabilities = found.cases, classifier.postprocessing.activate(found.logits)
+        measured.failures = found.failures
     binary = not opened.multi_label and len(opened.classes) == 2
     evaluation = evaluate_classification(
         measured.probabilities,
@@ -238,53 +239,6 @@ def _promises(classifier: Classifier, options: ClassificationEvaluationOptions) 
     if options.sensitivity is not None:
         measured.asked = classifier.operating_point(options.sensitivity, options.positive)
     return measured
-
-
-def _classify(
-    classifier: Classifier,
-    opened: EvaluationData,
-    measured: _Measured,
-    on_case: Callable[[str], None] | None,
-) -> None:
-    import torch
-
-    logits: list[NDArray[np.float32]] = []
-    unchosen: IntensityChoiceError | None = None
-    for start in range(0, len(opened.cases), classifier.batch_size):
-        batch = opened.cases[start : start + classifier.batch_size]
-        good, tensors = [], []
-        for case in batch:
-            try:
-                tensors.append(classifier.prepare(case.read()))
-                good.append(case)
-            except ScaleFuseError as error:
-                if isinstance(error, IntensityChoiceError):
-                    unchosen = unchosen or error
-                measured.failures.append(str(error))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                measured.failures.append(
-                    f"{case.name}: not enough memory for a picture of this size; make it smaller."
-                )
-        try:
-            if good:
-                logits.append(classifier.batch_logits(torch.stack(tensors)))
-                measured.cases += good
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise InputError(
-                f"Not enough memory for {len(good)} pictures at once; choose a smaller batch size."
-            ) from error
-        if on_case is not None:
-            for case in batch:
-                on_case(case.name)
-    if not measured.cases:
-        if unchosen is not None:
-            raise unchosen
-        raise InputError(f"No case could be measured. First problem: {measured.failures[0]}")
-    measured.probabilities = measured.postprocessing.activate(np.concatenate(logits))
 
 
 def _write(
