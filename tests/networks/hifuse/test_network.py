@@ -118,6 +118,33 @@ def test_every_weight_is_initialised_as_swin_is():
             assert (parameter == 1).all(), name
 
 
+@pytest.mark.parametrize("embed_dim", [16, 48])
+def test_fan_in_initialisation_keeps_the_spread_of_what_passes(embed_dim):
+    torch.manual_seed(0)
+    network = HiFuse(num_classes=4, embed_dim=embed_dim, initialisation="fan_in")
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
+            inputs = module.weight[0].numel()
+            assert module.weight.abs().max() <= 2 / inputs**0.5 * (1 + 1e-6), name
+            if module.weight.numel() >= 2000:
+                # 0.88: what cutting a normal distribution at two deviations leaves of its spread
+                assert module.weight.std().item() * inputs**0.5 == pytest.approx(0.88, rel=0.06), name
+            assert module.bias is None or not module.bias.any(), name
+    # Of the blocks, which add to their input, the branches then do not merely pass on their first stage.
+    shares = {}
+    for start in ("fixed", "fan_in"):
+        torch.manual_seed(0)
+        block = HiFuse(num_classes=4, embed_dim=embed_dim, initialisation=start).local_branch.stages[1][0]
+        x = torch.randn(2, 2 * embed_dim, 16, 16)
+        shares[start] = ((block(x) - x).std() / x.std()).item()
+    assert shares["fan_in"] > 0.3 > 0.15 > shares["fixed"]
+
+
+def test_an_unknown_initialisation_is_refused():
+    with pytest.raises(InputError, match="fixed, fan_in, but got 'xavier'"):
+        HiFuse(num_classes=2, embed_dim=16, initialisation="xavier")
+
+
 def test_drop_path_grows_with_depth_and_spares_the_first_fusion():
     network = HiFuse(num_classes=2, embed_dim=16, depths=(1, 2, 2, 1), drop_path=0.5)
     rates = [module.rate for module in network.local_branch.modules() if isinstance(module, DropPath)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
-from scalefuse.networks.hifuse.network import MIN_SIZE, NUM_STAGES, VARIANTS, HiFuse
+from scalefuse.networks.hifuse.network import MIN_SIZE, NUM_STAGES, VARIANTS, HiFuse, Initialisation
 from scalefuse.networks.hifuse.upstream import convert_state_dict, read_architecture
 from scalefuse.networks.spec import NetworkSpec, Paper
 from scalefuse.schema import Schema
@@ -30,6 +30,8 @@ class HiFuseConfig(Schema):
         depthwise_inverted_mlp: As in the paper; False loads checkpoints of the released program.
         shift_single_window: Shift also where one window covers the map; converted checkpoints need it.
         drop_path: Largest drop-path rate, in [0, 1).
+        initialisation: How weights begin: ``fixed``, with a deviation of 0.02, or ``fan_in``, with
+            1/√(inputs of a weight's output), from which narrow networks learn sooner.
 
     Example:
         >>> HiFuseConfig(embed_dim=32).depths
@@ -46,6 +48,7 @@ class HiFuseConfig(Schema):
     depthwise_inverted_mlp: bool = True
     shift_single_window: bool = False
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    initialisation: Initialisation = "fixed"
 
 
 def build(config: Any) -> nn.Module:
