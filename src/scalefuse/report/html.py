@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from scalefuse.data.atomic import atomic_write
+
+_NUMBER = re.compile(r"[-+−±]?\s*[\d.∞]|[-–—]?$|(nan|inf)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,21 @@ class Section:
     def table_rows(self) -> list[list[str]]:
         """Cells of the table, heading first."""
         lines = [line for line in self.table.splitlines() if line and not line.startswith("|---")]
-        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        return [
+            [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")] for line in lines
+        ]
+
+    @property
+    def numeric_columns(self) -> list[bool]:
+        """Whether all cells of a column begin as numbers do or are missing; those stand to the right.
+
+        Example:
+            >>> Section("", table="|a|b|c|\\n|---|---|---|\\n|x1|0.5 (0.4–0.6)|–|").numeric_columns
+            [False, True, True]
+        """
+        rows = self.table_rows[1:]
+        columns = zip(*rows, strict=True) if rows else [()] * len(self.table_rows[0])
+        return [all(_NUMBER.match(cell) for cell in column) for column in columns]
 
 
 def write_report(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
