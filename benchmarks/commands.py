@@ -17,6 +17,7 @@ from benchmarks.paths import predictor
 from scalefuse.bundle import load_bundle
 from scalefuse.data.phantom import head_phantom
 from scalefuse.data.write import write_image, write_pixels
+from scalefuse.inference.engines.choice import Job
 
 SCALEFUSE = (sys.executable, "-m", "scalefuse.cli.main")
 COUNT, LARGE_COUNT = 20, 50
@@ -97,7 +98,7 @@ def compare_commands(
                 "what": what,
                 "engine": engines[what],
                 "further_picture": spread(further),
-                "network_alone": spread(times[what]),
+                "network_alone": spread([one / (COUNT if "classes" in what else 1) for one in times[what]]),
             }
         )
     return {"name": "commands", "side": side, "rows": rows, "pictures": pictures}
@@ -122,17 +123,21 @@ def _shown(word: str) -> str:
 
 
 def _networks(classification: Any, side: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """The engines that commands choose, on one picture without reading and writing; and their names."""
+    """The engines that the commands choose, without reading and writing; and their names.
+
+    On one pair and one picture to segment; on a batch of ``COUNT`` to classify, as the command has it.
+    """
+    job = Job(COUNT, COUNT * side**2 / 1e6)
     fuser, segmenter, classifier = (
-        predictor(bundle) for bundle in (load_bundle("dilran"), load_bundle(SHIPPED), classification)
+        predictor(bundle, job=job) for bundle in (load_bundle("dilran"), load_bundle(SHIPPED), classification)
     )
     pair = inputs.pairs(1, side).tensors[0]
     cells = draw_cells(side)
-    image = torch.rand(1, 3, *classifier.preprocessing.size)
+    images = torch.rand(COUNT, 3, *classifier.preprocessing.size)
     paths = {
         "fuse": lambda: fuser.fuse_tensors(*pair),
         "predict masks": lambda: segmenter.segment(cells, keep_probability=False),
-        "predict classes": lambda: classifier.batch_logits(image),
+        "predict classes": lambda: classifier.batch_logits(images),
     }
     made = zip(paths, (fuser, segmenter, classifier), strict=True)
     return paths, {name: str(one.computed_by) for name, one in made}

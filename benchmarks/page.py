@@ -29,7 +29,7 @@ RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "results"
 PAGE = "speed.md"
 KINDS = {
     "bench": "On the processor",
-    "bench-full": "Large sizes, compiled networks, growth and training",
+    "bench-full": "Growth, loss curves, compiled networks",
     "bench-gpu": "On a GPU",
 }
 """Stem of a result's files to its heading."""

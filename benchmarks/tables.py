@@ -167,6 +167,7 @@ def command_lines(section: dict[str, Any]) -> list[str]:
     rows = [
         [
             f"`{row['words']}`",
+            f"{row['pictures']}",
             f"{row['median']:.2f}",
             f"{row['low']:.2f}–{row['high']:.2f}",
             f"{row['peak_memory_gib']:.2f}",
@@ -178,7 +179,7 @@ def command_lines(section: dict[str, Any]) -> list[str]:
         "",
         f"Pictures of {section['side']}×{section['side']}; every run is a new process that writes anew.",
         "",
-        markdown_table(["command", "median, s", "range, s", "peak memory, GiB"], rows),
+        markdown_table(["command", "pictures", "median, s", "range, s", "peak memory, GiB"], rows),
         "",
     ]
     pictures = [

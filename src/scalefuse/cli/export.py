@@ -29,7 +29,9 @@ def export(
     model: Annotated[str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file.")],
     to: Annotated[Engine, typer.Option("--to", help="Runtime that the graphs are for.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
-    precision: Annotated[Precision, typer.Option(help="Number type; see the table above.")] = Precision.FP32,
+    precision: Annotated[
+        Precision, typer.Option(help="Number type; which runtime takes which stands above.")
+    ] = Precision.FP32,
     size: Annotated[
         tuple[int, int] | None,
         typer.Option(

@@ -43,6 +43,9 @@ class _ReadCase:
     error: ScaleFuseError | None = None
 
 
+_Outcome = tuple[list[_ReadCase], NDArray[np.float32] | None]
+
+
 def classify_cases(
     classifier: Classifier,
     cases: Sequence[ClassificationCase],
@@ -63,13 +66,18 @@ def classify_cases(
         IntensityChoiceError: Not one could be, for want of a range of values.
     """
     size = classifier.batch_size
+
+    def read(batch: Sequence[ClassificationCase]) -> list[_ReadCase]:
+        return [_read(classifier, case) for case in batch]
+
+    def compute(batch: list[_ReadCase]) -> _Outcome:
+        return batch, _logits(classifier, batch)
+
+    def finish(_: Sequence[ClassificationCase], outcome: _Outcome) -> _Outcome:
+        return outcome
+
     # One batch is read ahead; nothing is left to do behind the network.
-    pipeline = Pipeline(
-        read=lambda batch: [_read(classifier, case) for case in batch],
-        compute=lambda batch: (batch, _logits(classifier, batch)),
-        finish=lambda _, outcome: outcome,
-        depth=1,
-    )
+    pipeline = Pipeline(read=read, compute=compute, finish=finish, depth=1)
     good: list[ClassificationCase] = []
     logits: list[NDArray[np.float32]] = []
     errors: list[ScaleFuseError] = []

@@ -82,7 +82,8 @@ def test_agrees_with_the_released_program(variant, fill, image, monkeypatch):
     }
     assert variant_name(arguments["depths"]) == size
 
-    monkeypatch.setattr(network_module, "_initialise", lambda module, fan_in: None)  # the weights are overwritten
+    # The weights are overwritten.
+    monkeypatch.setattr(network_module, "_initialise", lambda module, fan_in: None)
     network = HiFuse(**arguments).eval()
     network.load_state_dict(ours)
     with torch.inference_mode():
