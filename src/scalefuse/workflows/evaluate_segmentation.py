@@ -27,6 +27,7 @@ from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyMasks, model_classes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.pipeline import Pipeline, depth_for
 from scalefuse.workflows.workload import job_of
 
 NOT_ENOUGH_MEMORY = "not enough memory for a picture of this size; cut it into parts."
@@ -99,6 +100,7 @@ def evaluate(
     name, cases, failures = _cases(folder, split)
     masks: MeasuredMasks
     computed_by: EngineChoice | None = None
+    job = job_of([case.image for case in cases], passes=8 if tta else 1)
     if predictions is None:
         extra: dict[str, Any] = {"tta": tta}
         if intensity is not None:
@@ -108,7 +110,7 @@ def evaluate(
             postprocess=postprocess,
             engine=engine,
             precision=precision,
-            job=job_of([case.image for case in cases], passes=8 if tta else 1),
+            job=job,
             **extra,
         )
         computed_by = segmenter.computed_by
@@ -120,18 +122,30 @@ def evaluate(
     if on_start is not None:
         on_start(len(cases))
 
+    def predict(case: SegmentationCase) -> EvaluationCase:
+        return _measure(case, masks)
+
+    def compute(one: EvaluationCase) -> EvaluationCase:
+        return one
+
+    def finish(_: SegmentationCase, one: EvaluationCase) -> EvaluationCase:
+        return one
+
     def measured() -> Iterator[EvaluationCase]:
-        for case in cases:
-            try:
-                yield _measure(case, masks)
-            except ScaleFuseError as error:
-                failures.append(str(error))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                failures.append(f"{case.image}: {NOT_ENOUGH_MEMORY}")
-            if on_case is not None:
-                on_case(case.name)
+        # The next case goes through the network while this one is measured.
+        pipeline = Pipeline(read=predict, compute=compute, finish=finish, depth=depth_for(job))
+        with pipeline.running(cases) as outcomes:
+            for case, outcome in zip(cases, outcomes, strict=True):
+                try:
+                    yield outcome()
+                except ScaleFuseError as error:
+                    failures.append(str(error))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    failures.append(f"{case.image}: {NOT_ENOUGH_MEMORY}")
+                if on_case is not None:
+                    on_case(case.name)
 
     with results_folder(output):
         try:
