@@ -23,7 +23,7 @@ def depth_for(job: Job) -> int:
         >>> [depth_for(Job(10, 10 * each)) for each in (0.3, 8.0, 100.0)]
         [2, 1, 0]
     """
-    each = job.megapixels / max(1, job.pictures)
+    each = job.megapixels_each
     return 2 if each <= 4 else 1 if each <= 32 else 0
 
 

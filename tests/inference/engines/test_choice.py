@@ -51,6 +51,16 @@ def test_the_steps_are_where_the_tables_say():
             assert choose_engine(network=network, machine=AMX, megapixels=size).precision == expected
 
 
+def test_large_pairs_are_fused_where_they_need_less_memory():
+    for each, expected in ((2.0, "openvino"), (2.1, "torch")):
+        choice = choose_engine(network="dilran", machine=AMX, megapixels=100.0, megapixels_each=each)
+        assert str(choice) == f"{expected} in bf16 on the CPU"
+    # Who asks for an engine gets it; others look at large pictures through windows.
+    large: dict = {"machine": AMX, "megapixels": 100.0, "megapixels_each": 50.0}
+    assert choose_engine("openvino", network="dilran", **large).engine == "openvino"
+    assert choose_engine(network="msrf_net", **large).engine == "openvino"
+
+
 def test_one_of_the_two_may_be_given():
     def choose(engine, precision, machine):
         return str(choose_engine(engine, precision, network="dilran", machine=machine))

@@ -86,6 +86,7 @@ def bundle_engine(
         precision,
         network=config.name,
         megapixels=None if job is None else job.network_megapixels(size),
+        megapixels_each=None if job is None else job.megapixels_each,
     )
     return build_engine(bundle.build_network(), config, choice), choice
 

@@ -34,6 +34,12 @@ of 0.15 s in bf16 (in fp32 0.78 instead of 0.95, 0.61 instead of 0.68, 0.18 inst
 
 _WORTH_COMPILING_ELSE = 5.0
 
+LARGEST_COMPILED = {"dilran": 2.0}
+"""Million pixels of one picture up to which ``auto`` takes OpenVINO, where it needs more memory than torch.
+
+DILRAN looks at a pair as a whole. In bf16 OpenVINO then holds 4.4 GiB for each million pixels, torch 2.0.
+"""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -59,8 +65,18 @@ class Job:
             >>> Job(10, 40.0).network_megapixels((500, 200))
             1.0
         """
-        each = self.megapixels if size is None else self.pictures * size[0] * size[1] / 1e6
-        return each * self.passes
+        total = self.megapixels if size is None else self.pictures * size[0] * size[1] / 1e6
+        return total * self.passes
+
+    @property
+    def megapixels_each(self) -> float:
+        """Million pixels of a picture, on average.
+
+        Example:
+            >>> Job(10, 40.0).megapixels_each
+            4.0
+        """
+        return self.megapixels / max(1, self.pictures)
 
 
 @dataclass(frozen=True)
@@ -96,19 +112,22 @@ def choose_engine(
     *,
     network: str,
     megapixels: float | None = None,
+    megapixels_each: float | None = None,
     machine: Machine | None = None,
 ) -> EngineChoice:
     """Resolve what was asked for by what the machine has.
 
     Alone, ``auto`` never fails. A CUDA device is taken where there is one. A small job is computed exactly,
     in fp32; a larger one in bf16 where the processor multiplies that faster. On the CPU torch computes, and
-    OpenVINO where it is installed and the job is so large that preparing it pays.
+    OpenVINO where it is installed, the job is so large that preparing it pays, and the single picture is not
+    so large that its memory costs too much.
 
     Args:
         engine: ``auto``, ``torch``, ``compiled``, ``onnxruntime`` or ``openvino``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         network: name in the catalogue.
         megapixels: size of the job, in million input pixels; None for unknown, which counts as large.
+        megapixels_each: size of one picture; None for unknown, which counts as small.
         machine: by default this one.
 
     Raises:
@@ -130,7 +149,9 @@ def choose_engine(
     machine = machine or read_machine()
     if engine == "auto":
         size = float("inf") if megapixels is None else megapixels
-        return _automatic(precision, machine, size, WORTH_COMPILING.get(network, _WORTH_COMPILING_ELSE))
+        worth = size >= WORTH_COMPILING.get(network, _WORTH_COMPILING_ELSE)
+        worth = worth and (megapixels_each or 0.0) <= LARGEST_COMPILED.get(network, float("inf"))
+        return _automatic(precision, machine, size, worth)
     name: EngineName = engine  # type: ignore[assignment]
     if name in ("torch", "compiled"):
         device: Literal["cpu", "cuda"] = "cuda" if machine.cuda_devices else "cpu"
@@ -173,14 +194,14 @@ def _check(engine: str, precision: str) -> None:
         )
 
 
-def _automatic(precision: str, machine: Machine, megapixels: float, worth_compiling: float) -> EngineChoice:
+def _automatic(precision: str, machine: Machine, megapixels: float, worth_compiling: bool) -> EngineChoice:
     shorten = megapixels >= WORTH_SHORTENING
     if machine.cuda_devices:
         wanted = _precision(precision, machine.cuda_bf16 and shorten)
         return EngineChoice("torch", wanted, "cuda", may_fall_back=True)
     wanted = _precision(precision, machine.fast_bf16 and shorten)
     possible = machine.has("openvino") and (wanted == "fp32" or machine.fast_bf16)
-    if possible and megapixels >= worth_compiling:
+    if possible and worth_compiling:
         return EngineChoice("openvino", wanted, may_fall_back=True)
     return EngineChoice("torch", wanted)
 
