@@ -237,7 +237,7 @@ def test_bad_networks():
 
 
 HUGE = """
-import resource, numpy as np, torch
+import pathlib, numpy as np, torch
 from scalefuse.inference.instances import label_instances
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.inference.regions import regions_table
@@ -253,11 +253,15 @@ assert result.mask.shape == result.probability.shape[1:] == (8192, 8192)
 labels, number = label_instances(result.mask)
 table = regions_table(labels, intensity=image)
 assert len(table) == number > 1000
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# On Linux getrusage's peak begins with that of the process that started this one; the memory's own does not.
+status = pathlib.Path("/proc/self/status")
+peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+print(*peaks)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from Linux's /proc")
 def test_a_huge_picture_stays_within_three_gibibytes():
     run = subprocess.run([sys.executable, "-c", HUGE], capture_output=True, text=True, check=True)
     print(f"peak: {int(run.stdout) / 2**20:.2f} GiB")
