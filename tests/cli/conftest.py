@@ -1,5 +1,8 @@
 """Commands in this process, with the exit code and the two streams that a shell would see."""
 
+import os
+import signal
+import subprocess
 import sys
 from typing import NamedTuple
 
@@ -42,6 +45,31 @@ def cli(monkeypatch, capsys):
         return done
 
     return run
+
+
+@pytest.fixture
+def started():
+    """``started("train", …)`` begins the command in a process of its own, whose ``stderr`` can be read."""
+    begun = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from scalefuse.cli.main import main; main()", *map(str, arguments)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # A shell's background job ignores Ctrl-C and hands that on; a user's terminal does not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 @pytest.fixture

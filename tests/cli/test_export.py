@@ -1,9 +1,7 @@
 """``scalefuse export`` from end to end: the CLI's own part; the graphs are tested in tests/export."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -42,15 +40,8 @@ def test_what_is_refused(refused, model, folders, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".unfinished-*"))
 
 
-def test_sigterm_leaves_nothing_unfinished(model, tmp_path):
-    command = ["export", model, "--to", "onnx", "-o", tmp_path / "out", "--size", 32, 48]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from scalefuse.cli.main import main; main()", *map(str, command)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+def test_sigterm_leaves_nothing_unfinished(started, model, tmp_path):
+    process = started("export", model, "--to", "onnx", "-o", tmp_path / "out", "--size", 32, 48)
     begun = []
     for line in process.stderr:
         if line.startswith("Tracing the decoder"):

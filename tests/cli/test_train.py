@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import resource
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -171,18 +168,9 @@ def test_resumed_run_equals_the_undisturbed_one(cli, config_file, undisturbed, t
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_a_signal_ends_training_which_says_how_to_go_on(config_file, tmp_path, number):
+def test_a_signal_ends_training_which_says_how_to_go_on(started, config_file, tmp_path, number):
     run = tmp_path / "run"
-    command = ["train", config_file, "-o", run, "--set", "training.epochs=500"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from scalefuse.cli.main import main; main()", *map(str, command)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # A shell's background job ignores Ctrl-C and hands that on; a user's terminal does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = started("train", config_file, "-o", run, "--set", "training.epochs=500")
     lines, sent = [], False
     for line in process.stderr:
         lines.append(line)
