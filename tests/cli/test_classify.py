@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -319,7 +320,9 @@ def test_a_lack_of_memory_is_one_line(cli, refused, bundle, tree, tmp_path, monk
     [
         ("--instances components", "--instances: for segmentation only"),
         ("--instances none", "--instances: for segmentation only"),
-        ("--no-overlay --tta", "--no-overlay, --tta: for segmentation only"),
+        ("--no-overlay --regions", "--no-overlay, --regions: for segmentation only"),
+        ("--tta", "saw pictures as they stand"),
+        ("--tta --coverage 0.9 --ensemble {plain}", "saw pictures as they stand"),
         ("--skip-existing", "--skip-existing"),
         ("--coverage 95", "give 0.95 for 95 %"),
         ("--coverage 0", "between 0 and 1"),
@@ -356,6 +359,25 @@ def test_a_segmentation_bundle_refuses_them(refused, segmentation, tree, tmp_pat
     line = refused("predict", segmentation, tree, "-o", tmp_path / "out", *options.split())
     assert f"{named}: for classification only" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_averaged_over_the_views_of_training(cli, refused, bundle, tree, tmp_path):
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["config"] = {"augmentation": {"flip_horizontal": 0.5, "flip_vertical": 0.0}}
+    mirrored = tmp_path / "mirrored"
+    shutil.copytree(bundle, mirrored)
+    (mirrored / "bundle.json").write_text(json.dumps(content))
+    assert cli("predict", mirrored, tree, "--tta", "--format", "json", "-o", tmp_path / "out").code == 0
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]
+    classifier = Classifier.from_bundle(load_bundle(bundle))
+    for one in found:
+        image = read_image(tree / one["name"]).pixels
+        logits = classifier.logits([image, np.ascontiguousarray(image[:, ::-1])]).mean(axis=0)
+        expected = classifier.postprocessing.activate(logits[None])[0]
+        np.testing.assert_allclose(list(one["probabilities"].values()), expected, atol=2e-3)
+        assert "prediction_set" not in one
+    line = refused("predict", mirrored, tree, "--tta", "--sensitivity", 0.9, "-o", tmp_path / "no")
+    assert "an average over views has no calibration" in line
 
 
 def test_uncalibrated_models_promise_nothing(refused, plain, tree, tmp_path):

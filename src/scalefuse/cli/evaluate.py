@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FUSION_ONLY = ("fused", "strategy", "baselines", "metrics", "range_b")
-SEGMENTATION_ONLY = ("masks", "tta")
+SEGMENTATION_ONLY = ("masks",)
 CLASSIFICATION_ONLY = (
     *("predictions", "coverage", "sensitivity", "label", "columns", "images", "batch_size"),
 )
 """Parameters of :func:`evaluate` that mean nothing to the other tasks, and are refused there."""
 
-_SHARED_BY_TWO = ("split", "postprocess", "ensemble", "classes", "config")
+_SHARED_BY_TWO = ("split", "postprocess", "tta", "ensemble", "classes", "config")
 _REFUSED = {
     "fusion": (*SEGMENTATION_ONLY, *CLASSIFICATION_ONLY, *_SHARED_BY_TWO),
     "segmentation": (*FUSION_ONLY, *CLASSIFICATION_ONLY),
@@ -59,6 +59,13 @@ def evaluate(
         bool,
         typer.Option(help="Use what was fitted on validation data. For segmentation and classification."),
     ] = True,
+    tta: Annotated[
+        bool,
+        typer.Option(
+            help="Average over flips and rotations, to classify over those of the training. For segmentation "
+            "and classification."
+        ),
+    ] = False,
     classes: Annotated[
         str | None,
         typer.Option(help="Classes of the data, for masks perhaps with values: background=0,nucleus=255."),
@@ -94,9 +101,6 @@ def evaluate(
         Path | None,
         typer.Option(help="Measure these masks instead of a bundle's.", rich_help_panel=_MASKS),
     ] = None,
-    tta: Annotated[
-        bool, typer.Option(help="Average over flips and rotations.", rich_help_panel=_MASKS)
-    ] = False,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -176,6 +180,7 @@ def evaluate(
             "options": ClassificationEvaluationOptions(
                 split=split,
                 postprocess=postprocess,
+                tta=tta,
                 intensity=range_a,
                 coverage=coverage,
                 sensitivity=sensitivity,
@@ -275,7 +280,7 @@ def _refuse(context: typer.Context, task: str, *, ready: bool) -> None:
     from scalefuse.errors import InputError
 
     given = []
-    refused = (*_REFUSED[task], *(("engine", "precision") if ready else ()))
+    refused = (*_REFUSED[task], *(("engine", "precision", "tta") if ready else ()))
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name in refused and source is not None and source.name == "COMMANDLINE":

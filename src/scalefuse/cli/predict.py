@@ -38,7 +38,7 @@ _FORMATS: dict[Table, tuple[Literal["csv", "json"], ...]] = {
     Table.JSON: ("json",),
 }
 
-SEGMENTATION_ONLY = ("probability", "overlay", "instances", "regions", "tta", "skip_existing")
+SEGMENTATION_ONLY = ("probability", "overlay", "instances", "regions", "skip_existing")
 CLASSIFICATION_ONLY = (
     *("explain", "stage", "label", "embeddings", "coverage", "sensitivity", "table", "batch_size"),
     *("columns", "images"),
@@ -65,6 +65,13 @@ def predict(
         list[str] | None, typer.Option(help="Another bundle to average with; repeatable.")
     ] = None,
     postprocess: Annotated[bool, typer.Option(help="Use what was fitted on validation data.")] = True,
+    tta: Annotated[
+        bool,
+        typer.Option(
+            help="Average over flips and rotations, to classify over those of the training: 2 to 8 times the "
+            "work."
+        ),
+    ] = False,
     intensity: Annotated[
         str | None,
         typer.Option("--range", help="Values that become black and white, such as window:40:80 or minmax."),
@@ -83,10 +90,6 @@ def predict(
     ] = Instances.NONE,
     regions: Annotated[
         bool, typer.Option(help="Write a CSV table of the objects.", rich_help_panel=_MASKS)
-    ] = False,
-    tta: Annotated[
-        bool,
-        typer.Option(help="Average over flips and rotations; eight times the work.", rich_help_panel=_MASKS),
     ] = False,
     skip_existing: Annotated[
         bool, typer.Option(help="Keep masks that stand there already.", rich_help_panel=_MASKS)
@@ -165,6 +168,7 @@ def predict(
                 coverage=coverage,
                 sensitivity=sensitivity,
                 postprocess=postprocess,
+                tta=tta,
                 intensity=intensity,
                 batch_size=batch_size,
                 columns=None if columns is None else TableColumns.parse(columns),

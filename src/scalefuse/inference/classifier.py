@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import (
     ClassificationPostProcessing as ClassificationPostProcessing,
 )
+from scalefuse.inference.classifier_views import AS_IT_STANDS, View, see
 from scalefuse.inference.conformal import SetMethod, prediction_sets
 from scalefuse.inference.explanation import Explanation, grad_cam, to_picture
 from scalefuse.inference.operating_point import OperatingPoint, choose_operating_point, decide
@@ -45,6 +47,9 @@ class Classifier:
         temperatures: of several engines, one for each; 1 where None.
         intensity: which values become 0 and 1, instead of the preprocessing's choice.
         batch_size: pictures that go through the network at once.
+        views: mirrored and turned views whose logits are averaged; see
+            :mod:`scalefuse.inference.classifier_views`. Embeddings and explanations are of the picture as it
+            stands.
 
     Attributes:
         computed_by: what computes the networks, where the classifier was made from bundles.
@@ -78,6 +83,7 @@ class Classifier:
         temperatures: Sequence[float] | None = None,
         intensity: IntensityRange | str | None = None,
         batch_size: int = 32,
+        views: Sequence[View] = (AS_IT_STANDS,),
     ) -> None:
         self.engines: list[Engine] = list(engines) if isinstance(engines, Sequence) else [engines]
         self.labels, self.multi_label, self.in_channels = tuple(labels), multi_label, in_channels
@@ -87,6 +93,7 @@ class Classifier:
         self.preprocessing, self.batch_size = preprocessing, batch_size
         self.postprocessing = postprocessing or ClassificationPostProcessing(multi_label=multi_label)
         self.temperatures = tuple(temperatures or [1.0] * len(self.engines))
+        self.views = tuple(views)
         self.computed_by: EngineChoice | None = None
         self._check()
 
@@ -96,6 +103,7 @@ class Classifier:
         bundle: Bundle | Sequence[Bundle],
         *,
         postprocess: bool = True,
+        tta: bool = False,
         engine: str = "torch",
         precision: str = "fp32",
         job: Job | None = None,
@@ -107,6 +115,8 @@ class Classifier:
             bundle: one or several; labels and preprocessing must agree. Each keeps its temperature, but an
                 ensemble has neither calibration scores nor an operating point: those are of single networks.
             postprocess: whether to use what was fitted on validation data; without it, the temperature is 1.
+            tta: whether to average over the mirrored and turned views that training showed. The temperature
+                stays, calibration scores and operating point are left out: those are of single views.
             engine: what computes the networks; see
                 :func:`~scalefuse.inference.engines.choice.choose_engine`. Embeddings and explanations are
                 computed by torch in float32 always.
@@ -116,15 +126,18 @@ class Classifier:
 
         Raises:
             BundleError: a bundle is for another task, damaged, or does not fit the others.
-            InputError: no bundle, an option is out of its range, or an engine and precision that do not work.
+            InputError: no bundle, an option is out of its range, an engine and precision that do not work, or
+                ``tta`` of a bundle that was trained on pictures as they stand.
             MissingExtraError: the engine is not installed.
         """
         from scalefuse.inference.classifier_ensemble import classifier_arguments
         from scalefuse.inference.engines.build import bundle_engine
 
-        bundles, arguments = classifier_arguments(bundle, postprocess=postprocess)
+        bundles, arguments = classifier_arguments(bundle, postprocess=postprocess, tta=tta)
         arguments |= options
         size = arguments["preprocessing"].size
+        if job is not None:
+            job = replace(job, passes=len(arguments.get("views", (AS_IT_STANDS,))))
         built = [
             bundle_engine(one, engine=engine, precision=precision, job=job, size=size) for one in bundles
         ]
@@ -254,9 +267,7 @@ class Classifier:
     def batch_logits(self, batch: Tensor) -> NDArray[np.float32]:
         """Logits ``(N, K)`` of prepared pictures ``(N, C, H, W)``; see :meth:`logits`."""
         with torch.inference_mode():
-            outputs = [
-                self._checked(engine(batch.to(_device(engine))), len(batch)) for engine in self.engines
-            ]
+            outputs = [self._averaged(engine, batch) for engine in self.engines]
             if len(outputs) == 1:
                 return outputs[0].numpy()
             scaled = torch.stack(
@@ -317,6 +328,12 @@ class Classifier:
         if batch:
             yield torch.stack(batch)
 
+    def _averaged(self, engine: Engine, batch: Tensor) -> Tensor:
+        """Mean of the logits over the views."""
+        seen = batch.to(_device(engine))
+        views = [self._checked(engine(see(seen, view)), len(batch)) for view in self.views]
+        return views[0] if len(views) == 1 else torch.stack(views).mean(dim=0)
+
     def _checked(self, logits: Tensor, num_images: int) -> Tensor:
         expected = (num_images, len(self.labels))
         if tuple(logits.shape) != expected:
@@ -347,6 +364,8 @@ class Classifier:
             raise InputError(
                 "Post-processing for one label per picture does not fit several, nor the reverse."
             )
+        if not self.views:
+            raise InputError("Expected at least one view of a picture, but got none.")
         if self.batch_size < 1:
             raise InputError(f"Expected a batch size of at least 1, but got {self.batch_size}.")
 

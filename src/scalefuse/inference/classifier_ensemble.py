@@ -9,23 +9,25 @@ from scalefuse.bundle import Bundle, parse_stored
 from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
+from scalefuse.inference.classifier_views import bundle_views
 
 
 def classifier_arguments(
-    bundles: Bundle | Sequence[Bundle], *, postprocess: bool
+    bundles: Bundle | Sequence[Bundle], *, postprocess: bool, tta: bool = False
 ) -> tuple[list[Bundle], dict[str, Any]]:
     """Bundles that fit together, and arguments for :class:`~scalefuse.inference.classifier.Classifier`.
 
-    Of several bundles each keeps its own temperature. Their calibration scores are those of single networks,
-    not of the average, and are left out.
+    Of several bundles each keeps its own temperature. Their calibration scores are those of single networks
+    and single views, and are left out of an average of either.
 
     Args:
         bundles: one or several.
         postprocess: whether to use temperature, calibration scores and operating point.
+        tta: whether to average over the views that training showed.
 
     Raises:
         BundleError: a bundle is for another task, damaged, or does not fit the others.
-        InputError: no bundle.
+        InputError: no bundle, or ``tta`` of one that was trained on pictures as they stand.
 
     Example:
         >>> classifier_arguments([], postprocess=True)
@@ -60,6 +62,10 @@ def classifier_arguments(
     else:
         arguments["postprocessing"] = plain
         arguments["temperatures"] = [one.temperature for one in fitted]
+    if tta:
+        arguments["views"] = bundle_views(bundles, arguments["preprocessing"].size)
+        kept: ClassificationPostProcessing = arguments["postprocessing"]
+        arguments["postprocessing"] = plain.model_copy(update={"temperature": kept.temperature})
     for bundle in bundles:
         _check_weights(bundle)
     return bundles, arguments

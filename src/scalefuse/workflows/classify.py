@@ -18,6 +18,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.classifier import Classifier
+from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.engines.choice import EngineChoice, Job
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
@@ -42,6 +43,7 @@ class ClassifyOptions:
         sensitivity: Choose the threshold that reaches it on the calibration cases; None for the model's own
             decision.
         postprocess: Use what was fitted on validation data; without it there are no sets.
+        tta: Average over the mirrored and turned views that training showed.
         intensity: Which values become black and white, where the model does not say.
         batch_size: Pictures that go through the network at once; one by one where they are explained.
         columns: Of a CSV file that lists the pictures.
@@ -58,6 +60,7 @@ class ClassifyOptions:
     coverage: float | None = None
     sensitivity: float | None = None
     postprocess: bool = True
+    tta: bool = False
     intensity: str | None = None
     batch_size: int = 16
     columns: TableColumns | None = None
@@ -117,6 +120,7 @@ def classify(
     classifier = Classifier.from_bundle(
         bundles,
         postprocess=options.postprocess,
+        tta=options.tta,
         batch_size=options.batch_size,
         engine=options.engine,
         precision=options.precision,
@@ -169,6 +173,8 @@ def _check(classifier: Classifier, options: ClassifyOptions) -> tuple[OperatingP
             "Coverage and sensitivity come from what was fitted on validation data; leave them out, or allow "
             "post-processing."
         )
+    if fitted and options.tta:
+        raise InputError(UNCALIBRATED)
     if options.stage is not None and not options.explain:
         raise InputError("A stage is chosen for explanations; ask for them, or leave the stage out.")
     if options.label is not None and not options.explain and options.sensitivity is None:

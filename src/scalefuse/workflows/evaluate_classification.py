@@ -23,6 +23,7 @@ from scalefuse.evaluation.classification_promises import measure_operating_point
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_ensemble import classifier_arguments
+from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.conformal import prediction_sets
 from scalefuse.inference.engines.choice import EngineChoice, Job
 from scalefuse.inference.operating_point import OperatingPoint
@@ -52,6 +53,7 @@ class ClassificationEvaluationOptions:
     Attributes:
         split: Split to measure; the first there is of test, val, train and all where None.
         postprocess: Use what was fitted on validation data: temperature, prediction sets, operating point.
+        tta: Average over the mirrored and turned views that training showed.
         intensity: Which values become black and white, where the model does not say.
         coverage: Promised by the prediction sets; None for the model's own.
         sensitivity: Measure the operating point that was chosen for it on calibration cases, too.
@@ -67,6 +69,7 @@ class ClassificationEvaluationOptions:
 
     split: str | None = None
     postprocess: bool = True
+    tta: bool = False
     intensity: str | None = None
     coverage: float | None = None
     sensitivity: float | None = None
@@ -109,6 +112,7 @@ class _Measured:
     coverage: float | None = None
     asked: OperatingPoint | None = None
     computed_by: EngineChoice | None = None
+    num_views: int | None = None
 
 
 def evaluate(
@@ -161,6 +165,7 @@ def evaluate(
         classifier = Classifier.from_bundle(
             bundles,
             postprocess=options.postprocess,
+            tta=options.tta,
             batch_size=options.batch_size,
             engine=options.engine,
             precision=options.precision,
@@ -170,6 +175,7 @@ def evaluate(
         measured = _promises(classifier, options)
         measured.models = list(models)
         measured.computed_by = classifier.computed_by
+        measured.num_views = len(classifier.views)
         if on_start is not None:
             on_start(len(opened.cases))
         found = classify_cases(classifier, opened.cases, on_case, failures=opened.failures)
@@ -230,6 +236,8 @@ def _reading(options: ClassificationEvaluationOptions) -> Reading:
 def _promises(classifier: Classifier, options: ClassificationEvaluationOptions) -> _Measured:
     """The empty table, after refusing promises that the model cannot make."""
     fitted = classifier.postprocessing
+    if options.tta and (options.sensitivity is not None or options.coverage is not None):
+        raise InputError(UNCALIBRATED)
     if options.positive is not None and options.positive not in classifier.labels:
         raise InputError(f"No class {options.positive!r}; the model knows {', '.join(classifier.labels)}.")
     measured = _Measured([], np.empty((0, len(classifier.labels))), fitted, [], [])
@@ -253,6 +261,8 @@ def _write(
         "decision": _decision(point, evaluation),
         **evaluation.summary(),
     }
+    if measured.num_views is not None:
+        summary["views"] = measured.num_views
     if measured.computed_by is not None:
         summary["computed_by"] = str(measured.computed_by)
     summary["notes"] = opened.notes + summary["notes"]
