@@ -1,5 +1,7 @@
 """The data check on classification sets with planted faults."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -95,6 +97,44 @@ def test_uneven_classes(folder):
     finding = found(check(folder))["class-imbalance"]
     assert finding.severity == "info"
     assert "covid 22.2%, other 77.8%" in finding.message
+
+
+def named(*counts):
+    """Findings on names of classes and their numbers of training images."""
+    cases = [
+        ClassificationCase(f"{index}-{number}", "train", index, pixels=scene(50 * index + number))
+        for index, (_, count) in enumerate(counts)
+        for number in range(count)
+    ]
+    names = tuple(name for name, _ in counts)
+    return found(check_classification(ClassificationSet(Path("set"), names, False, tuple(cases))))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (("malignant", 20), ("maligant", 1)),
+        (("Malignant", 12), ("malignant", 11)),
+        (("non-covid", 12), ("non covid", 3)),
+    ],
+)
+def test_names_that_are_spelt_alike(names):
+    finding = named(*names)["similar-labels"]
+    assert finding.severity == "warning"
+    assert all(f"{name!r} ({count}" in finding.message for name, count in names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (("malignant", 20), ("benign", 1)),
+        (("covid", 20), ("noncovid", 2)),
+        (("grade 1", 20), ("grade 2", 1)),
+        (("hypokinetic", 12), ("hyperkinetic", 11)),
+    ],
+)
+def test_names_of_their_own(names):
+    assert "similar-labels" not in named(*names)
 
 
 def test_patients_in_two_splits_and_faulty_rows(tmp_path):

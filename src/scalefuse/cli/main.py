@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scalefuse.cli import convert, data, demo, evaluate, export, fuse, info, networks, predict, train
+from scalefuse.cli.kept_memory import start_again_with_kept_memory
 from scalefuse.errors import ScaleFuseError
 from scalefuse.version import __version__
 
@@ -52,6 +53,7 @@ def _options(
 
 def main() -> None:
     """Run the command line. Typer ends with 130 on Ctrl-C."""
+    start_again_with_kept_memory()
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         # What a container or a queue sends ends as Ctrl-C does: nothing unfinished stays behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,6 +1,9 @@
 """Checking a classification data set before anything is trained on it."""
 
+import re
 from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
+from itertools import combinations
 
 import numpy as np
 
@@ -31,6 +34,9 @@ FEW_IMAGES = 10
 UNEVEN = 3.0
 """Classes are called uneven where the largest has this many times the images of the smallest."""
 
+ALIKE = 0.8
+"""Names of which this share of the letters agrees may be one name, misspelt."""
+
 MAX_SEARCHED = 20_000
 """In larger sets near-duplicates are not searched: that takes time and memory by the square of the images."""
 
@@ -46,9 +52,9 @@ def check_classification(
     """Look at every image of a data set and at how the classes are spread.
 
     Reported are the set's problems (empty class folders, unknown labels, missing files, rows that come twice,
-    wrong weights), files that cannot be read or are too small, classes that are missing, unseen, rare or
-    uneven, groups and near-duplicates that lie in two splits, near-duplicates with different labels, and
-    mixed kinds of images.
+    wrong weights), files that cannot be read or are too small, classes that are missing, unseen, rare,
+    uneven or spelt alike, groups and near-duplicates that lie in two splits, near-duplicates with different
+    labels, and mixed kinds of images.
 
     Args:
         data: the set, read with ``strict=False``.
@@ -150,7 +156,7 @@ def _measure(
 
 
 def class_findings(splits: dict[str, SplitStatistics], data: ClassificationSet) -> list[Finding]:
-    """Classes that are missing, never seen in training, rare or uneven.
+    """Classes that are missing, never seen in training, spelt alike, rare or uneven.
 
     Args:
         splits: statistics by split.
@@ -184,6 +190,7 @@ def class_findings(splits: dict[str, SplitStatistics], data: ClassificationSet) 
             found.append(Finding("error", "unseen-label", text))
     if seen is None or training is None:
         return found
+    found += _similar_names(training, seen)
     few = {name: count for name, count in seen.items() if 0 < count < FEW_IMAGES}
     if few:
         listed = ", ".join(f"{name} ({count})" for name, count in few.items())
@@ -199,6 +206,24 @@ def class_findings(splits: dict[str, SplitStatistics], data: ClassificationSet) 
             "accuracy says little: look at balanced accuracy and AUROC."
         )
         found.append(Finding("info", "class-imbalance", text))
+    return found
+
+
+def _similar_names(training: str, seen: dict[str, int]) -> list[Finding]:
+    """A class that is spelt almost as another is often that other, misspelt."""
+    found = []
+    for first, second in combinations(seen, 2):
+        rare, common = sorted((first, second), key=lambda name: seen[name])
+        bare = [re.sub(r"[\W_]", "", name.casefold()) for name in (rare, common)]
+        digits = [re.sub(r"\D", "", name) for name in (rare, common)]
+        alike = SequenceMatcher(None, bare[0], bare[1]).ratio() >= ALIKE and digits[0] == digits[1]
+        few = seen[rare] < FEW_IMAGES and seen[rare] * FEW_IMAGES <= seen[common]
+        if bare[0] == bare[1] or (alike and few):
+            text = (
+                f"{training}: {rare!r} ({seen[rare]} image(s)) and {common!r} ({seen[common]}) are spelt "
+                "almost alike but are two classes. If they are one, rename the folder or the labels."
+            )
+            found.append(Finding("warning", "similar-labels", text))
     return found
 
 
