@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -117,6 +118,35 @@ def test_a_bundle_names_the_classes_and_what_it_predicts_is_measured_alike(cli, 
     for label in ("disc", "cup"):
         assert values(tmp_path / "ready", label) == values(tmp_path / "direct", label)
     assert not (tmp_path / "ready/calibration.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["values", "colours"])
+def test_the_masks_mean_what_they_meant_in_training(cli, refused, data, model, tmp_path, kind):
+    target, _ = masks()
+    # Permuted: every value is an index of some class, so that nothing but the meaning can be wrong.
+    tables = {"values": [2, 0, 1], "colours": [[0, 0, 255], [255, 0, 0], [0, 255, 0]]}
+    write(data / "masks", np.array(tables[kind], np.uint8)[target])
+    trained = {}
+    for name, table in (("right", tables[kind]), ("wrong", tables[kind][::-1])):
+        content = json.loads((model / "bundle.json").read_text())
+        content["config"] = {"data": {"classes": {"names": content["labels"], kind: table}}}
+        trained[name] = tmp_path / name
+        shutil.copytree(model, trained[name])
+        (trained[name] / "bundle.json").write_text(json.dumps(content))
+    done = cli("evaluate", trained["right"], data, "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    write(tmp_path / "indices" / "masks", target)
+    shutil.copytree(data / "images", tmp_path / "indices" / "images")
+    assert cli("evaluate", model, tmp_path / "indices", "-o", tmp_path / "plain").code == 0
+    for label in ("disc", "cup"):
+        assert values(tmp_path / "out", label) == values(tmp_path / "plain", label)
+    # Ready masks, with the bundle for the names.
+    assert cli("predict", model, data / "images", "-o", tmp_path / "made", "--no-overlay").code == 0
+    made = cli("evaluate", trained["right"], data, "--masks", tmp_path / "made", "-o", tmp_path / "ready")
+    assert made.code == 0, made.text
+    assert values(tmp_path / "ready", "cup") == values(tmp_path / "plain", "cup")
+    line = refused("evaluate", trained["right"], trained["wrong"], data, "-o", tmp_path / "no")
+    assert "trained on masks with different values or colours" in line
 
 
 def test_an_ensemble_is_what_several_bundles_are(cli, data, model, tmp_path):

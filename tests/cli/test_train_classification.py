@@ -192,7 +192,8 @@ def test_a_grey_medmnist_file(cli, config_file, tmp_path):
     np.savez(tmp_path / "breastmnist.npz", **arrays)
     done = cli(
         "train", "hifuse_breastmnist", "-o", tmp_path / "run",
-        "--set", f"data.source={tmp_path}/breastmnist.npz", "--set", "training.epochs=1", "--set", "init=null",
+        "--set", f"data.source={tmp_path}/breastmnist.npz", "--set", "training.epochs=1",
+        "--set", "init=null",
         "--set", "network={embed_dim: 16, depths: [1, 1, 1, 1], in_channels: 1}",
         "--set", "data.size=32", "--set", "training.threads=1",
     )  # fmt: skip

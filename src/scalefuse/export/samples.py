@@ -20,6 +20,7 @@ from scalefuse.data.phantom import head_phantom
 from scalefuse.data.read import list_images, read_image
 from scalefuse.data.segmentation import scan_segmentation_folder
 from scalefuse.errors import InputError, IntensityChoiceError
+from scalefuse.inference.trained_masks import trained_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,9 +201,9 @@ def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
         splits = scan_segmentation_folder(folder).splits
         # What was held back from training says more; training images are the last resort.
         name = next(name for name in ("val", "all", "train", "test") if splits.get(name))
-        classes = None
+        classes = trained_classes([bundle])
         multi_label = bool(info.preprocessing.get("multi_label", False))
-        if multi_label or len(info.labels) > 2:
+        if classes is None and (multi_label or len(info.labels) > 2):
             classes = MaskClasses(names=info.labels, multi_label=multi_label)
         cases = [case for case in splits[name] if case.has_mask] or splits[name]
         return [

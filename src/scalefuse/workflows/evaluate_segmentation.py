@@ -21,6 +21,7 @@ from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
 from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.segmenter import Segmenter
+from scalefuse.inference.trained_masks import trained_classes
 from scalefuse.report.curves import calibration_plot
 from scalefuse.report.overlay import overlay
 from scalefuse.report.sheet import picture_sheet
@@ -82,8 +83,8 @@ def evaluate(
             several classes hold their indices, as ``scalefuse predict`` writes them, or what the reference
             masks hold; of several labels there is a file ``NAME_mask_LABEL`` or ``LABEL/NAME`` for each.
         classes: Names, perhaps with values or colours, of the classes in the masks, as
-            :meth:`~scalefuse.data.masks.MaskClasses.parse` reads them; those of the model, or binary, where
-            None.
+            :meth:`~scalefuse.data.masks.MaskClasses.parse` reads them; where None, those of the model, with
+            the values or colours that it was trained on, or binary.
         config: Run configuration whose data section says so instead.
         split: Split to measure; the last of train, val and test that the folder has where None.
         postprocess: Use the model's fitted threshold and cleaning.
@@ -105,8 +106,9 @@ def evaluate(
         extra: dict[str, Any] = {"tta": tta}
         if intensity is not None:
             extra["intensity"] = IntensityRange.parse(intensity)
+        bundles = [load_bundle(model) for model in models]
         segmenter = Segmenter.from_bundle(
-            [load_bundle(model) for model in models],
+            bundles,
             postprocess=postprocess,
             engine=engine,
             precision=precision,
@@ -114,7 +116,8 @@ def evaluate(
             **extra,
         )
         computed_by = segmenter.computed_by
-        masks = ModelMasks(segmenter, _named_classes((), classes, config, cases))
+        named = _named_classes((), classes, config, cases)
+        masks = ModelMasks(segmenter, trained_classes(bundles) if named is None else named)
     else:
         masks = ReadyMasks(predictions, _named_classes(models, classes, config, cases))
     if not cases:
@@ -212,7 +215,8 @@ def _named_classes(
         return run.data.classes
     if not models:
         return None
-    return model_classes(Segmenter.from_bundle(load_bundle(models[0])))
+    bundle = load_bundle(models[0])
+    return trained_classes([bundle]) or model_classes(Segmenter.from_bundle(bundle))
 
 
 def _measure(case: SegmentationCase, masks: MeasuredMasks) -> EvaluationCase:

@@ -47,6 +47,8 @@ class ModelMasks:
     Args:
         segmenter: of one model or several.
         classes: what the reference masks hold, with the model's names; indices, or binary masks, where None.
+            What the masks of the training held says
+            :func:`~scalefuse.inference.trained_masks.trained_classes`.
 
     Raises:
         InputError: the names are not those of the model.
@@ -179,7 +181,7 @@ class ReadyMasks:
 
 
 def model_classes(segmenter: Segmenter) -> MaskClasses | None:
-    """What the reference masks of a model hold; None for binary ones."""
+    """What the reference masks of a model hold by its names alone; None for binary ones."""
     if segmenter.num_outputs == 1 and not segmenter.multi_label:
         return None
     return MaskClasses(names=segmenter.labels, multi_label=segmenter.multi_label)
