@@ -14,6 +14,7 @@ from scalefuse.bundle import load_bundle
 from scalefuse.config import load_config
 from scalefuse.data import write_image
 from scalefuse.data.phantom import head_phantom
+from scalefuse.workflows.run_lock import sole_training
 from scalefuse.workflows.train import train
 
 
@@ -264,12 +265,36 @@ def test_second_run_in_the_same_folder(refused, config_file, undisturbed):
     assert sorted((path, path.stat().st_mtime_ns) for path in undisturbed.rglob("*")) == before
 
 
-def test_a_run_killed_in_its_first_epoch_is_not_to_be_resumed(refused, config_file, undisturbed, tmp_path):
+@pytest.mark.parametrize("words", [("{file}", "-o", "{run}"), ("--resume", "{run}")])
+def test_a_run_killed_in_its_first_epoch_starts_again(cli, config_file, undisturbed, tmp_path, words):
+    run = tmp_path / "killed"
+    printed = cli("train", config_file, "-o", run, "--print-config").out
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text(printed)
+    (run / "metrics.csv").write_text("epoch,step,train/loss\n0,1,9.0\n")
+    done = cli("train", *(word.format(file=config_file, run=run) for word in words))
+    assert done.code == 0, done.text
+    assert "no epoch of this run was finished; it starts again" in done.err
+    assert logged(run) == logged(undisturbed)
+    assert not (run / ".training").exists()
+
+
+def test_a_killed_run_of_another_configuration_stands(refused, config_file, undisturbed, tmp_path):
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / "config.yaml").write_bytes((undisturbed / "config.yaml").read_bytes())
-    line = refused("train", config_file, "-o", tmp_path / "killed")
-    assert "delete the folder" in line
-    assert "--resume" not in line
+    line = refused("train", config_file, "-o", tmp_path / "killed", "--set", "training.seed=99")
+    assert "another configuration; delete the folder" in line
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["config.yaml"]
+
+
+def test_two_trainings_do_not_share_a_folder(refused, cli, config_file, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(cli("train", config_file, "-o", run, "--print-config").out)
+    with sole_training(run):
+        for words in ((config_file, "-o", run), ("--resume", run)):
+            assert "another process is training there" in refused("train", *words)
+    assert (run / "config.yaml").is_file()
 
 
 def test_no_room_for_a_checkpoint(refused, cli, config_file, tmp_path):

@@ -13,6 +13,7 @@ from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, conf
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
+from scalefuse.workflows.run_lock import sole_training
 
 if TYPE_CHECKING:
     from scalefuse.training.fit import Progress
@@ -59,13 +60,14 @@ def train(
     Args:
         config: The run.
         resume: Continue from the run folder's last checkpoint; the configuration must be the same but for the
-            number of epochs, early stopping, precision and the use of the processor.
+            number of epochs, early stopping, precision and the use of the processor. A run that was killed
+            before it finished an epoch starts again, also without this.
         report: Called after every batch and epoch.
         say: Called with lines about the data before training.
 
     Raises:
         ConfigError: No training data are named, or ``resume`` with another configuration.
-        OutputError: The run folder holds another run.
+        OutputError: The run folder holds another run, or another process trains there.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
     if isinstance(config, ClassificationRun):
@@ -75,24 +77,41 @@ def train(
     folder = config.run_folder
     text = config_yaml(config)
     kept = folder / CONFIG
-    if kept.is_file() and not resume:
-        if not _has_checkpoint(folder) and not (folder / BUNDLE).exists():
-            raise OutputError(
-                f"{folder}: holds a run that is in its first epoch or was killed there, so that there is "
-                "nothing to go on with; delete the folder, or choose another (-o)."
-            )
-        raise OutputError(
-            f"{folder}: holds a run already; go on with it (--resume {folder}), or choose another (-o)."
-        )
+    say = say or (lambda line: None)
+    # Killed before an epoch was finished: there is nothing to go on with, and nothing to lose.
+    unfinished = kept.is_file() and not _has_checkpoint(folder) and not (folder / BUNDLE).exists()
+    if kept.is_file() and not resume and not (unfinished and kept.read_text(encoding="utf-8") == text):
+        what = "a run of another configuration" if unfinished else "a run already"
+        advice = "delete the folder" if unfinished else f"go on with it (--resume {folder})"
+        raise OutputError(f"{folder}: holds {what}; {advice}, or choose another (-o).")
     if resume:
         if not kept.is_file():
             raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
         _check_same(config, load_config(kept))
     is_new = not folder.exists()
     check_writable_folder(folder)
-    with atomic_write(kept) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    say = say or (lambda line: None)
+    try:
+        with sole_training(folder):
+            if unfinished:
+                say("no epoch of this run was finished; it starts again")
+            with atomic_write(kept) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            return _train(config, folder, resume=resume and not unfinished, report=report, say=say)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _train(
+    config: AnyRun,
+    folder: Path,
+    *,
+    resume: bool,
+    report: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> TrainResult:
     try:
         if isinstance(config, FusionRun):
             return _train_fusion(config, folder, resume=resume, report=report, say=say)
@@ -106,11 +125,8 @@ def train(
     except BaseException:
         if not _has_checkpoint(folder) and not resume:
             # Nothing was trained: leave no folder that looks like a run.
-            kept.unlink(missing_ok=True)
+            (folder / CONFIG).unlink(missing_ok=True)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-            if is_new:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
         raise
 
 
