@@ -231,12 +231,86 @@ def test_a_picture_is_no_folder_for_masks(bundle: Path, dataset: Path, tmp_path:
 
 def test_predict_leaves_its_input_alone(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     picture = (dataset / "val" / "images" / "10.png").read_bytes()
+    (tmp_path / "in").mkdir()
     for name in ("a.png", "a_mask.png"):
-        (tmp_path / name).write_bytes(picture)
-    done = run("predict", bundle, tmp_path, "-o", tmp_path, "--no-overlay")
+        (tmp_path / "in" / name).write_bytes(picture)
+    (tmp_path / "linked").symlink_to(tmp_path / "in")
+    for output in ("in", "linked"):
+        done = run("predict", bundle, tmp_path / "in", "-o", tmp_path / output)
+        assert done.returncode == 2
+        assert "is the folder of the pictures" in done.stderr
+    # Elsewhere, but back to a picture by a link.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_mask.png").symlink_to(tmp_path / "in" / "a_mask.png")
+    done = run("predict", bundle, tmp_path / "in", "-o", tmp_path / "out")
     assert done.returncode == 2
     assert "is one of the input pictures" in done.stderr
-    assert (tmp_path / "a_mask.png").read_bytes() == picture
+    assert sorted(file.name for file in tmp_path.rglob("*.png")) == ["a.png", "a_mask.png", "a_mask.png"]
+    assert (tmp_path / "in" / "a_mask.png").read_bytes() == picture
+    # One picture may get its mask beside it.
+    assert run("predict", bundle, tmp_path / "in" / "a_mask.png", "-o", tmp_path / "in").returncode == 0
+
+
+def test_what_stands_there_is_kept_and_what_is_missing_is_made(
+    bundle: Path, dataset: Path, tmp_path: Path
+) -> None:
+    command = ("predict", bundle, dataset / "val" / "images", "-o", tmp_path, "--no-overlay")
+    assert run(*command).returncode == 0
+    (tmp_path / "11_mask.png").unlink()
+    before = (tmp_path / "10_mask.png").stat().st_mtime_ns
+    done = run(*command, "--skip-existing")
+    assert "1 files written, 2 pictures kept" in done.stdout
+    assert (tmp_path / "10_mask.png").stat().st_mtime_ns == before
+    more = (*command, "--skip-existing", "--probability", "--regions", "--instances", "components")
+    assert "12 files written:" in run(*more).stdout
+    assert "0 files written, 3 pictures kept" in run(*more).stdout
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_objects_of_several_classes(dataset: Path, tmp_path: Path, multi_label: bool) -> None:
+    torch.manual_seed(0)
+    labels = ("disc", "rim", "cell") if multi_label else ("ground", "disc", "rim")
+    config = MSRFNetConfig(width=8, growth=4, num_classes=3)
+    preprocessing = {"multi_label": multi_label}
+    info = BundleInfo(
+        name="many", task="segmentation", network=config, labels=labels, preprocessing=preprocessing
+    )
+    model = save_bundle(tmp_path / "many", info, NETWORKS["msrf_net"].build(config).state_dict(), "# many")
+    picture = dataset / "val" / "images" / "10.png"
+    done = run("predict", model, picture, "-o", tmp_path / "out", "--regions", "--instances", "components")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "10_regions.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert rows
+    for index, label in enumerate(labels):
+        numbered = tmp_path / "out" / f"10_instances_{label}.png"
+        if label == "ground":
+            assert not numbered.exists()
+            continue
+        if multi_label:
+            expected = read_image(tmp_path / "out" / f"10_mask_{label}.png").pixels > 0
+        else:
+            expected = read_image(tmp_path / "out" / "10_mask.png").pixels == index
+        found = read_image(numbered).pixels
+        np.testing.assert_array_equal(found > 0, expected)
+        areas = [int(float(row["area_px"])) for row in rows if row["class"] == label]
+        assert areas == [int((found == number).sum()) for number in range(1, found.max() + 1)]
+
+
+def test_pictures_of_12_bits_are_pointed_out(bundle: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "set", 3)
+    for file in (tmp_path / "set" / "images").iterdir():
+        write_pixels(file, read_image(file).pixels.astype(np.uint16) * 16)
+    command = ("predict", bundle, tmp_path / "set" / "images", "-o", tmp_path / "out")
+    done = run(*command)
+    assert done.returncode == 0
+    assert "0.png and 2 more: 16 bits, but values up to 4080 of 65535 only" in done.stderr
+    assert "give --range range:0:4095" in done.stderr
+    assert "16 bits" not in run(*command, "--range", "range:0:4095").stderr
+    checked = run("data", "check", tmp_path / "set")
+    assert "narrow-range" in checked.stdout
+    assert "choose range:0:4095" in " ".join(checked.stdout.split())
+    assert "narrow-range" not in run("data", "check", tmp_path / "set", "--range", "minmax").stdout
 
 
 def test_data_check_finds_a_planted_copy(dataset: Path, tmp_path: Path) -> None:

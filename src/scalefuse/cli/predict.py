@@ -92,7 +92,7 @@ def predict(
         bool, typer.Option(help="Write a CSV table of the objects.", rich_help_panel=_MASKS)
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option(help="Keep masks that stand there already.", rich_help_panel=_MASKS)
+        bool, typer.Option(help="Keep results that stand there already.", rich_help_panel=_MASKS)
     ] = False,
     explain: Annotated[
         bool,
@@ -239,6 +239,8 @@ def _segment(models: list[str | Bundle], source: Path, output: Path, options: Pr
             on_image=lambda file, problem: bar.advance(task),
         )
     say_computed_by(result.computed_by)
+    for note in result.notes:
+        err.print(f"note: {note}", markup=False)
     kept = f", {len(result.skipped)} pictures kept" if result.skipped else ""
     out.print(f"{len(result.written)} files written{kept}: {output}", markup=False)
     err.print(NOTICE, style="dim")

@@ -20,6 +20,7 @@ from scalefuse.data.check_findings import (
     duplicate_pairs,
     leak_findings,
     mixture_findings,
+    range_findings,
     tally,
 )
 from scalefuse.data.classification import ClassificationCase, ClassificationSet
@@ -98,6 +99,7 @@ def check_classification(
         *_label_conflicts(duplicates, statistics),
         *leak_findings(duplicates, statistics),
         *mixture_findings(by_split),
+        *range_findings(statistics, intensity),
     ]
     if not search:
         text = f"More than {MAX_SEARCHED} images: near-duplicates were not searched. Check parts of the set."

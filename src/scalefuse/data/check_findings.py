@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from scalefuse.data.check import CaseStatistics, DuplicatePair, Finding, Severity, SplitStatistics
 from scalefuse.data.duplicates import Fingerprint, find_near_duplicates
+from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits
 
 SMALL_SHARE = 0.01
 """A class with less of the area than this is called rare."""
@@ -236,6 +237,31 @@ def mixture_findings(splits: dict[str, SplitStatistics]) -> list[Finding]:
         text = f"The images have {len(sizes)} sizes, height×width ({_counts(sizes)})."
         found.append(Finding("info", "mixed-sizes", text))
     return found
+
+
+def range_findings(cases: Sequence[CaseStatistics], intensity: IntensityRange | str | None) -> list[Finding]:
+    """Pictures of 16 bits that fill a small part of their range: seen whole, they are nearly black.
+
+    Args:
+        cases: statistics of the images.
+        intensity: the range that was chosen; then there is nothing to find.
+
+    Example:
+        >>> range_findings([], None)
+        []
+    """
+    if intensity is not None:
+        return []
+    faint = [case for case in cases if range_of_fewer_bits(case.number_type, case.high) is not None]
+    if not faint:
+        return []
+    high = max(case.high for case in faint)
+    text = (
+        f"{len(faint)} 16-bit image(s) hold values up to {high:g} of 65535 only, and are nearly black to the "
+        f"network. If they have fewer bits, choose {range_of_fewer_bits('uint16', high)} (data.intensity, "
+        "--range)."
+    )
+    return [Finding("warning", "narrow-range", text, tuple(case.key for case in faint))]
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -12,6 +12,7 @@ from scalefuse.data.check_findings import (
     foreground_findings,
     leak_findings,
     mixture_findings,
+    range_findings,
     tally,
 )
 from scalefuse.data.duplicates import Fingerprint, fingerprint
@@ -95,6 +96,7 @@ def check_segmentation(
         *foreground_findings(by_split, notes, multi_label=classes is not None and classes.multi_label),
         *leak_findings(duplicates, statistics),
         *mixture_findings(by_split),
+        *range_findings(statistics, intensity),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return DataCheck(Path(folder), names, tuple(statistics), by_split, tuple(findings), tuple(duplicates))

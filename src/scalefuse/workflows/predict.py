@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from scalefuse.bundle import Bundle, load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
-from scalefuse.data.intensity import IntensityRange
+from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
@@ -40,6 +39,7 @@ _REGION_COLUMNS = (
     "eccentricity",
     "mean_intensity",
 )
+_MOST_IN_PNG = 65535
 _REGION_COLUMNS_MM = ("area_mm2", "equivalent_diameter_mm")
 
 
@@ -60,7 +60,7 @@ class PredictOptions:
         postprocess: Use the model's fitted threshold and cleaning; without it, the threshold is 0.5.
         tta: Average over flips and rotations; eight times the work.
         intensity: Which values become black and white, where the model does not say.
-        skip_existing: Keep masks that stand there already.
+        skip_existing: Pass over pictures of which everything asked for stands there already.
         engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
         precision: ``auto``, ``fp32`` or ``bf16``.
     """
@@ -83,14 +83,16 @@ class PredictResult:
 
     Attributes:
         written: Files written, in order.
-        skipped: Pictures whose mask stood there already.
+        skipped: Pictures whose results stood there already.
         failures: One line per picture that failed.
+        notes: What a user should know of the pictures.
         computed_by: What computed the networks.
     """
 
     written: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     computed_by: EngineChoice | None = None
 
 
@@ -107,7 +109,8 @@ def predict(
 
     Writes ``NAME_mask.png`` in the picture's size (0 and 255, or class indices; one file per label where a
     pixel may carry several), and what the options ask for: ``NAME_probability.png``, ``NAME_overlay.png``,
-    ``NAME_instances.png`` (``.tif`` above 65535 objects) and ``NAME_regions.csv``.
+    ``NAME_instances.png`` (``.tif`` above 65535 objects) and ``NAME_regions.csv``. Of several classes or
+    labels each has its ``NAME_instances_LABEL.png``, and the table a column ``class``.
 
     Args:
         models: A bundle, its name or path; of several, probabilities are averaged.
@@ -135,16 +138,10 @@ def predict(
         job=job,
         **extra,
     )
-    if (options.instances != "none" or options.regions) and (
-        segmenter.num_outputs > 1 or segmenter.multi_label
-    ):
-        raise InputError(
-            f"Objects are numbered and listed for models with one class, but this one has "
-            f"{', '.join(segmenter.labels)}; leave instances and regions out."
-        )
     check_folder_name(output)
+    work = _Work(segmenter, output, options)
+    work.check_inputs(source, files)
     result = PredictResult(computed_by=segmenter.computed_by)
-    work = _Work(segmenter, output, options, {file.resolve() for file in files})
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(files))
@@ -175,6 +172,7 @@ def predict(
         if unchosen is not None and not result.written and not result.skipped:
             # Not a bad picture among others: the command lacks an option.
             raise unchosen
+        result.notes += work.notes()
         return result
 
 
@@ -201,17 +199,42 @@ class _Work:
     segmenter: Segmenter
     output: Path
     options: PredictOptions
-    inputs: set[Path]
     written: dict[Path, list[Path]] = field(default_factory=dict)
+    faint: dict[Path, float] = field(default_factory=dict)
+
+    def check_inputs(self, source: Path, files: Sequence[Path]) -> None:
+        """Refuse, before anything is written, results among or over the pictures themselves.
+
+        Raises:
+            OutputError: one of these.
+        """
+        if source.is_dir() and source.resolve() == self.output.resolve():
+            raise OutputError(
+                f"{self.output}: is the folder of the pictures, and the next run would take its masks for "
+                "pictures too; choose another output folder (-o)."
+            )
+        inputs = {file.resolve() for file in files}
+        for file in files:
+            for names in self._names(image_stem(file)):
+                for name in names:
+                    if (self.output / name).resolve() in inputs:
+                        raise OutputError(
+                            f"{self.output / name}: is one of the input pictures; choose another output "
+                            "folder (-o)."
+                        )
 
     def read(self, file: Path) -> Image | None:
-        """The picture, or None where its mask stands there already."""
-        stem = image_stem(file)
-        if self.options.skip_existing:
-            several = self.output.glob(f"{glob.escape(stem)}_mask_*.png")
-            if (self.output / f"{stem}_mask.png").exists() or any(several):
-                return None
-        return read_image(file)
+        """The picture, or None where everything asked for stands there already."""
+        if self.options.skip_existing and all(
+            any((self.output / name).exists() for name in names) for names in self._names(image_stem(file))
+        ):
+            return None
+        image = read_image(file)
+        if self.segmenter.intensity is None:
+            high = float(image.pixels.max())
+            if range_of_fewer_bits(image.pixels.dtype.name, high) is not None:
+                self.faint[file] = high
+        return image
 
     def compute(self, image: Image | None) -> tuple[Image, Segmentation] | None:
         """The picture and what was found in it."""
@@ -227,11 +250,8 @@ class _Work:
         stem, options, written = image_stem(file), self.options, self.written.setdefault(file, [])
 
         def write(name: str, pixels: NDArray[Any]) -> None:
-            path = self.output / name
-            if path.exists() and path.resolve() in self.inputs:
-                raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
-            write_pixels(path, pixels)
-            written.append(path)
+            write_pixels(self.output / name, pixels)
+            written.append(self.output / name)
 
         for suffix, pixels in mask_pictures(found, self.segmenter):
             write(f"{stem}_mask{suffix}.png", pixels)
@@ -242,8 +262,84 @@ class _Work:
         if options.overlay:
             write(f"{stem}_overlay.png", overlay(image.pixels, found.mask))
         if options.instances != "none" or options.regions:
-            _objects(image, found, self.output, stem, options, written)
+            self._objects(image, found, stem, write, written)
         return True
+
+    def notes(self) -> list[str]:
+        """What a user should know of the pictures."""
+        if not self.faint:
+            return []
+        high = max(self.faint.values())
+        first = min(self.faint).name
+        more = "" if len(self.faint) == 1 else f" and {len(self.faint) - 1} more"
+        return [
+            f"{first}{more}: 16 bits, but values up to {high:g} of 65535 only, nearly black to the network. "
+            f"If they have fewer bits, give --range {range_of_fewer_bits('uint16', high)}."
+        ]
+
+    def _objects(
+        self,
+        image: Image,
+        found: Segmentation,
+        stem: str,
+        write: Callable[[str, NDArray[Any]], None],
+        written: list[Path],
+    ) -> None:
+        from scalefuse.inference.instances import label_instances
+        from scalefuse.inference.regions import regions_table
+
+        method = "components" if self.options.instances == "none" else self.options.instances
+        spacing = image.geometry.spacing_mm if image.geometry is not None else None
+        table: list[dict[str, Any]] = []
+        classes = self._object_classes()
+        for label, index in classes:
+            if found.mask.ndim == 3:
+                mask = found.mask[index]
+            else:
+                mask = found.mask if found.mask.dtype == np.bool_ else found.mask == index
+            numbered, count = label_instances(mask, method=method)
+            if self.options.instances != "none":
+                suffix = "" if label is None else f"_{label}"
+                kind = "png" if count <= _MOST_IN_PNG else "tif"
+                pixels = numbered.astype(np.uint16) if count <= _MOST_IN_PNG else numbered
+                write(f"{stem}_instances{suffix}.{kind}", pixels)
+            if self.options.regions:
+                rows = regions_table(numbered, intensity=image.pixels, spacing=spacing)
+                table += rows if label is None else [{"class": label, **row} for row in rows]
+        if self.options.regions:
+            columns = (*(() if classes[0][0] is None else ("class",)), *_region_columns(spacing))
+            path = self.output / f"{stem}_regions.csv"
+            write_csv(path, table, columns=None if table else columns)
+            written.append(path)
+
+    def _object_classes(self) -> list[tuple[str | None, int]]:
+        """Classes with objects, and their indices; of one class alone no name is needed."""
+        labels = list(self.segmenter.labels)
+        if self.segmenter.multi_label:
+            return [(label, index) for index, label in enumerate(labels)]
+        if self.segmenter.num_outputs == 1:
+            return [(None, 1)]
+        return [(label, index) for index, label in enumerate(labels) if index]
+
+    def _names(self, stem: str) -> list[tuple[str, ...]]:
+        """The files of a picture; of several names, one will be there."""
+        segmenter, options = self.segmenter, self.options
+        every = [f"_{label}" for label in segmenter.labels]
+        names: list[tuple[str, ...]] = [
+            (f"{stem}_mask{suffix}.png",) for suffix in (every if segmenter.multi_label else [""])
+        ]
+        if options.probability:
+            suffixes = every if segmenter.num_outputs > 1 or segmenter.multi_label else [""]
+            names += [(f"{stem}_probability{suffix}.png",) for suffix in suffixes]
+        if options.overlay:
+            names.append((f"{stem}_overlay.png",))
+        if options.instances != "none":
+            for label, _ in self._object_classes():
+                suffix = "" if label is None else f"_{label}"
+                names.append(tuple(f"{stem}_instances{suffix}.{kind}" for kind in ("png", "tif")))
+        if options.regions:
+            names.append((f"{stem}_regions.csv",))
+        return names
 
 
 def mask_pictures(found: Segmentation, segmenter: Segmenter) -> list[tuple[str, NDArray[Any]]]:
@@ -256,26 +352,3 @@ def mask_pictures(found: Segmentation, segmenter: Segmenter) -> list[tuple[str, 
     if found.mask.dtype == np.bool_:
         return [("", found.mask.astype(np.uint8) * 255)]
     return [("", found.mask)]
-
-
-def _objects(
-    image: Image, found: Segmentation, output: Path, stem: str, options: PredictOptions, written: list[Path]
-) -> None:
-    from scalefuse.inference.instances import label_instances
-    from scalefuse.inference.regions import regions_table
-
-    if found.mask.dtype != np.bool_ or found.mask.ndim != 2:
-        raise InputError("Tables of objects are made for models with one class; leave the table out.")
-    labels, number = label_instances(
-        found.mask, method="components" if options.instances == "none" else options.instances
-    )
-    if options.instances != "none":
-        path = output / f"{stem}_instances.{'png' if number <= 65535 else 'tif'}"
-        write_pixels(path, labels.astype(np.uint16) if number <= 65535 else labels)
-        written.append(path)
-    if options.regions:
-        spacing = image.geometry.spacing_mm if image.geometry is not None else None
-        rows = regions_table(labels, intensity=image.pixels, spacing=spacing)
-        path = output / f"{stem}_regions.csv"
-        write_csv(path, rows, columns=None if rows else _region_columns(spacing))
-        written.append(path)
