@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -295,6 +296,43 @@ def test_objects_of_several_classes(dataset: Path, tmp_path: Path, multi_label: 
         np.testing.assert_array_equal(found > 0, expected)
         areas = [int(float(row["area_px"])) for row in rows if row["class"] == label]
         assert areas == [int((found == number).sum()) for number in range(1, found.max() + 1)]
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_copies_that_training_tears_apart_are_told(tmp_path: Path, folds: int | None) -> None:
+    draw(tmp_path / "set", 6, size=(64, 64))
+    for number in range(6):
+        for kind in ("images", "masks"):
+            copied = (tmp_path / "set" / kind / f"{number}.png").read_bytes()
+            (tmp_path / "set" / kind / f"{number + 20}.png").write_bytes(copied)
+    folder = f"data.folder={tmp_path / 'set'}"
+    parts = ("--val-fraction", 0.4) if folds is None else ("--folds", folds)
+    short = ("--set", "training.epochs=1", "--set", "training.batch_size=2")
+    done = run("train", "msrf_net", "--set", folder, *SMALL, *short, *parts, "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    told = "lie on both sides of the split that was drawn for this training"
+    assert done.stderr.count(told) == (folds or 1)
+    page = next((tmp_path / "run").rglob("data-check.html")).read_text()
+    assert told in page
+
+
+def test_distances_where_only_some_files_know_their_pixels(bundle: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "set", 3, size=(40, 40))
+    image = read_image(tmp_path / "set" / "images" / "1.png").pixels[..., 0]
+    (tmp_path / "set" / "images" / "1.png").unlink()
+    volume = nibabel.Nifti1Image(image.T.astype(np.int16), np.diag([0.5, 0.5, 1, 1]))
+    nibabel.save(volume, tmp_path / "set" / "images" / "1.nii")
+    (tmp_path / "set" / "masks" / "2.png").unlink()
+    draw(tmp_path / "set", 1, size=(40, 40), first=5)
+    command = ("evaluate", bundle, tmp_path / "set", "--range", "range:0:255", "-o", tmp_path / "out")
+    done = run(*command)
+    assert done.returncode == 2
+    assert "spacing is" in done.stderr
+    assert "--no-spacing" in done.stderr
+    done = run(*command, "--no-spacing")
+    assert done.returncode == 3, done.stderr
+    assert "2.png: has no mask" in done.stderr
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["distance_unit"] == "px"
 
 
 def test_pictures_of_12_bits_are_pointed_out(bundle: Path, tmp_path: Path) -> None:

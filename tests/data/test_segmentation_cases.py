@@ -104,6 +104,8 @@ def test_groups_from_csv(tmp_path):
     table.write_text("\ufeffpath;Patient\nimages/a.png;7\nb;8\nc;8\n", encoding="utf-8")
     found = find_segmentation_cases(tmp_path, groups_csv=table, group_column="Patient")
     assert [case.group for case in found["all"]] == ["7", "8"]
+    table.write_text("Image_ID,Patient\na.png,7\nb.png,8\n")
+    assert read_groups(table, "patient") == {"a": "7", "b": "8"}
     table.write_text("path,Patient\na.png,7\n")
     with pytest.raises(InputError, match="1 of 2 images have no line in it, for instance 'b'"):
         find_segmentation_cases(tmp_path, groups_csv=table, group_column="Patient")

@@ -152,3 +152,37 @@ def test_labels_of_one_pixel(tmp_path):
 def test_classes_that_contradict_themselves(wrong):
     with pytest.raises(ValueError):
         MaskClasses(**wrong)
+
+
+def discs(number=60, side=128):
+    """Crowded small discs, 0 and 255."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side]
+    picture = np.zeros((side, side), np.uint8)
+    for y, x in rng.uniform(0, side, (number, 2)):
+        picture[(rows - y) ** 2 + (columns - x) ** 2 < 16] = 255
+    return picture
+
+
+def test_crowded_soft_edges_are_thresholded(tmp_path):
+    hard = discs()
+    soft = np.asarray(Pillow.fromarray(hard).resize((96, 96), Pillow.Resampling.BICUBIC))
+    # More lies between than what rings leave.
+    assert ((soft > 32) & (soft < 223)).mean() > 0.05
+    save(tmp_path / "soft.png", soft)
+    np.testing.assert_array_equal(read_mask(tmp_path / "soft.png"), soft > 127)
+
+
+@pytest.mark.parametrize("levels", [(128,), (80, 160), (50, 100, 150, 200)])
+def test_small_areas_of_a_value_of_their_own_are_classes(tmp_path, levels):
+    picture = discs(8)
+    for number, level in enumerate(levels):
+        picture[4 + 20 * number : 14 + 20 * number, 4:14] = level
+    assert ((picture > 32) & (picture < 223)).mean() < 0.05
+    save(tmp_path / "classes.png", picture)
+    with pytest.raises(InputError, match="name its classes"):
+        read_mask(tmp_path / "classes.png")
+    values = (0, *levels, 255)
+    names = tuple("abcdefg"[: len(values)])
+    found = read_mask(tmp_path / "classes.png", MaskClasses(names=names, values=values))
+    np.testing.assert_array_equal(np.array(values)[found], picture)

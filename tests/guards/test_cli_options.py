@@ -10,8 +10,8 @@ OPTIONS = {
     "demo": "--output -o",
     "evaluate": "inputs --output -o --fused --masks --strategy -s --baselines --no-baselines --metrics "
     "--range-a --range --range-b --split --postprocess --no-postprocess --tta --no-tta --ensemble --classes "
-    "--config --predictions --sensitivity --class --coverage --columns --images --batch-size "
-    "--engine --precision",
+    "--spacing --no-spacing --config --predictions --sensitivity --class --coverage --columns --images "
+    "--batch-size --engine --precision",
     "export": "model --to --output -o --precision --size --batch --calibration --max-loss --images",
     "fuse": "a b --output -o --strategy -s --model -m --range-a --range-b --format --skip-existing "
     "--no-skip-existing --engine --precision",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FUSION_ONLY = ("fused", "strategy", "baselines", "metrics", "range_b")
-SEGMENTATION_ONLY = ("masks",)
+SEGMENTATION_ONLY = ("masks", "spacing")
 CLASSIFICATION_ONLY = (
     *("predictions", "coverage", "sensitivity", "label", "columns", "images", "batch_size"),
 )
@@ -101,6 +101,12 @@ def evaluate(
         Path | None,
         typer.Option(help="Measure these masks instead of a bundle's.", rich_help_panel=_MASKS),
     ] = None,
+    spacing: Annotated[
+        bool,
+        typer.Option(
+            help="Distances in mm where files know the size of their pixels.", rich_help_panel=_MASKS
+        ),
+    ] = True,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -167,6 +173,7 @@ def evaluate(
             "split": split,
             "postprocess": postprocess,
             "tta": tta,
+            "spacing": spacing,
             "intensity": range_a,
             **computing,
         }

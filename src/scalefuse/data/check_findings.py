@@ -1,9 +1,18 @@
 """Findings from what was measured on a data set; the same for every task."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
-from scalefuse.data.check import CaseStatistics, DuplicatePair, Finding, Severity, SplitStatistics
+from scalefuse.data.check import (
+    SEVERITIES,
+    CaseStatistics,
+    DataCheck,
+    DuplicatePair,
+    Finding,
+    Severity,
+    SplitStatistics,
+)
 from scalefuse.data.duplicates import Fingerprint, find_near_duplicates
 from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits
 
@@ -164,6 +173,39 @@ def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStati
         text = f"{len(straddling)} group(s) lie in more than one split: {listed}. Move them together."
         found.append(Finding("warning", "group-leak", text, keys))
     return found
+
+
+def with_drawn_leaks(check: DataCheck, training: Collection[str], validation: Collection[str]) -> DataCheck:
+    """Add the copies that a split drawn by the training itself tears apart.
+
+    Args:
+        check: of the whole data set.
+        training: keys of the cases that are trained on, as :attr:`CaseStatistics.key`.
+        validation: the same of those that are validated on.
+
+    Example:
+        >>> from pathlib import Path
+        >>> check = DataCheck(Path("set"), duplicates=(DuplicatePair("all/a", "all/b", 0.99, False),))
+        >>> [finding.kind for finding in with_drawn_leaks(check, {"all/a"}, {"all/b"}).findings]
+        ['leak']
+    """
+    torn = [
+        pair
+        for pair in check.duplicates
+        if (pair.first in training and pair.second in validation)
+        or (pair.first in validation and pair.second in training)
+    ]
+    if not torn:
+        return check
+    text = (
+        f"{len(torn)} pair(s) of images that look like the same picture lie on both sides of the split that "
+        f"was drawn for this training: {_pairs(torn)}. Results on them are too good; name groups that stay "
+        "together, or take copies out."
+    )
+    findings = [*check.findings, Finding("warning", "leak", text, _keys(torn))]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    marked = tuple(replace(pair, across_splits=True) if pair in torn else pair for pair in check.duplicates)
+    return replace(check, findings=tuple(findings), duplicates=marked)
 
 
 def duplicate_pairs(

@@ -18,6 +18,12 @@ RING_TOLERANCE = 32
 RING_SHARE = 0.95
 """A mask counts as 0/255 with soft edges where this share of pixels lies within the tolerance of 0 or 255."""
 
+EDGE_WIDTH = 2
+"""So many pixels from an edge its soft values may lie."""
+
+FEW_LEVELS = 8
+"""In a file that alters nothing, so few values between 0 and 255 may be classes; where they lie decides."""
+
 
 class MaskClasses(Schema):
     """What the values of a mask mean. Without one, masks are binary: 0/1 or 0/255.
@@ -189,20 +195,34 @@ def has_soft_edges(values: NDArray[Any], *, lossy: bool) -> bool:
     """Whether a mask is 0/255 up to the rings of JPEG or the soft edges of a smooth resizing.
 
     Args:
-        values: ``(H, W)`` grey values, 0 to 255.
+        values: ``(H, W)`` grey values, 0 to 255. In a lossless file one value alone between 0 and 255 is a
+            class, and a few are where they fill areas.
         lossy: whether the file format alters values, so that a mask may also lie near 0 everywhere.
 
     Example:
         >>> has_soft_edges(np.array([[0, 2, 251, 255]]), lossy=False)
         True
-        >>> has_soft_edges(np.array([[0, 1, 2, 3]]), lossy=False)
+        >>> has_soft_edges(np.array([[0, 128, 255, 255]]), lossy=False)
         False
     """
     top = int(values.max())
     if top > 255 or (top < 255 - RING_TOLERANCE and not lossy):
         return False
-    near = (values <= RING_TOLERANCE) | (values >= 255 - RING_TOLERANCE)
-    return float(np.mean(near)) >= RING_SHARE
+    between = (values > RING_TOLERANCE) & (values < 255 - RING_TOLERANCE)
+    levels = len(np.unique(values[between]))
+    if levels == 0:
+        return True
+    if not lossy and levels == 1:
+        # A resizing leaves several levels on an edge; one alone is a class.
+        return False
+    if (lossy or levels > FEW_LEVELS) and float(np.mean(between)) <= 1 - RING_SHARE:
+        return True
+    # What lies between must lie on edges, however many there are.
+    from scipy import ndimage
+
+    around = 2 * EDGE_WIDTH + 1
+    reach = ndimage.maximum_filter(values, around).astype(np.int32) - ndimage.minimum_filter(values, around)
+    return float(np.mean(reach[between] > 255 // 2)) >= RING_SHARE
 
 
 def read_case_mask(case: SegmentationCase, classes: MaskClasses | None = None) -> NDArray[Any]:

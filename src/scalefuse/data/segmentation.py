@@ -227,7 +227,7 @@ def read_groups(path: Path | str, column: str) -> dict[str, str]:
         path: a CSV file with a header, separated by commas, semicolons or tabs. One of the columns
             ``name``, ``image``, ``image_id``, ``filename``, ``file`` or ``path`` names the image, with or
             without folder and suffix.
-        column: the column with the group.
+        column: the column with the group. Names of columns are compared without case.
 
     Returns:
         Group by image name without suffix.
@@ -254,7 +254,9 @@ def read_groups(path: Path | str, column: str) -> dict[str, str]:
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
     columns = [name.strip() for name in reader.fieldnames or []]
     reader.fieldnames = columns
-    name_column = next((name for name in NAME_COLUMNS if name in columns), None)
+    by_lower = {name.lower(): name for name in reversed(columns)}
+    name_column = next((by_lower[name] for name in NAME_COLUMNS if name in by_lower), None)
+    column = column if column in columns else by_lower.get(column.lower(), column)
     if name_column is None or column not in columns:
         missing = (
             f"one of the columns {', '.join(NAME_COLUMNS)}" if name_column is None else f"column {column!r}"

@@ -173,7 +173,7 @@ def evaluate_segmentation(
             raise InputError(
                 f"{name}: a pixel spacing is {'missing' if spacing is None else 'given'}, unlike for the "
                 "cases before, so distances in mm and in pixels would be averaged; evaluate these cases "
-                "apart, or leave the spacing out for all."
+                "apart, or leave the spacing out for all (--no-spacing)."
             )
         mask = postprocessing.decide(probability, multi_label=multi_label)
         for index, label in enumerate(classes):

@@ -62,6 +62,7 @@ def evaluate(
     split: str | None = None,
     postprocess: bool = True,
     tta: bool = False,
+    spacing: bool = True,
     intensity: str | None = None,
     engine: str = "auto",
     precision: str = "auto",
@@ -89,6 +90,7 @@ def evaluate(
         split: Split to measure; the last of train, val and test that the folder has where None.
         postprocess: Use the model's fitted threshold and cleaning.
         tta: Average over flips and rotations.
+        spacing: Distances in mm where files know the size of their pixels; otherwise in pixels.
         intensity: Which values become black and white.
         engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -126,7 +128,8 @@ def evaluate(
         on_start(len(cases))
 
     def predict(case: SegmentationCase) -> EvaluationCase:
-        return _measure(case, masks)
+        found = _measure(case, masks)
+        return found if spacing else found._replace(spacing=None)
 
     def compute(one: EvaluationCase) -> EvaluationCase:
         return one
@@ -134,13 +137,17 @@ def evaluate(
     def finish(_: SegmentationCase, one: EvaluationCase) -> EvaluationCase:
         return one
 
+    num_measured = 0
+
     def measured() -> Iterator[EvaluationCase]:
+        nonlocal num_measured
         # The next case goes through the network while this one is measured.
         pipeline = Pipeline(read=predict, compute=compute, finish=finish, depth=depth_for(job))
         with pipeline.running(cases) as outcomes:
             for case, outcome in zip(cases, outcomes, strict=True):
                 try:
                     yield outcome()
+                    num_measured += 1
                 except ScaleFuseError as error:
                     failures.append(str(error))
                 except (RuntimeError, MemoryError) as error:
@@ -159,7 +166,7 @@ def evaluate(
                 postprocessing=masks.postprocessing,
             )
         except InputError:
-            if failures:
+            if failures and not num_measured:
                 raise InputError(f"No case could be measured. First problem: {failures[0]}") from None
             raise
         except MemoryError as error:

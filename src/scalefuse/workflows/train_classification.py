@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -309,10 +310,17 @@ def check_initial(source: str, classes: Sequence[str]) -> None:
 
 def _check(config: ClassificationRun, folder: Path, say: Callable[[str], None]) -> None:
     from scalefuse.data.check_classification import check_classification
+    from scalefuse.data.check_findings import with_drawn_leaks
     from scalefuse.report.data_check import write_data_check_html
 
     found = read_data(config, strict=False)
     check = check_classification(found, intensity=config.data.intensity)
+    if not check.has_errors and (config.data.folds is not None or not found.part("val")):
+        # What cannot be split is refused after the check has been shown.
+        with suppress(InputError):
+            training, validation = find_cases(config, read_data(config))
+            # Cases of a training go by their keys.
+            check = with_drawn_leaks(check, {one.name for one in training}, {one.name for one in validation})
     for line in check.lines():
         say(f"data check: {line}")
     pictures = {case.key: case.read for case in found.cases}

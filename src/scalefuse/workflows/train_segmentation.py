@@ -122,7 +122,7 @@ def train_segmentation(
     cases, val_cases = find_cases(config)
     say(f"{len(cases)} training and {len(val_cases)} validation images")
     if data.check:
-        _check(config, folder, say)
+        _check(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
     channels = config.network.in_channels
     dataset = SegmentationDataset(
@@ -261,7 +261,10 @@ def _check(
     config: SegmentationRun,
     folder: Path,
     say: Callable[[str], None],
+    cases: Sequence[SegmentationCase],
+    val_cases: Sequence[SegmentationCase],
 ) -> None:
+    from scalefuse.data.check_findings import with_drawn_leaks
     from scalefuse.data.check_segmentation import check_segmentation
     from scalefuse.report.data_check import write_data_check_html
 
@@ -274,6 +277,10 @@ def _check(
         groups_csv=data.groups_csv and expand_path(data.groups_csv),
         group_column=data.group_column,
     )
+    keys = {one.image: one.key for one in check.cases}
+    training, validation = ({keys.get(case.image, "") for case in part} for part in (cases, val_cases))
+    if not check.splits.get("val") or data.folds is not None:
+        check = with_drawn_leaks(check, training, validation)
     for line in check.lines():
         say(f"data check: {line}")
     write_data_check_html(check, folder / CHECK_PAGE)
