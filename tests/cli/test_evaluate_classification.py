@@ -299,6 +299,21 @@ def test_wrong_options(refused, classifier, folder, tmp_path, options, said):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_faults_of_other_splits_change_nothing(cli, folder, tmp_path, several):
+    model = make_bundle(tmp_path / "tiny", ("alpha", "beta", "gamma")[: 2 + several], multi_label=several)
+    names = json.loads((model / "bundle.json").read_text())["labels"]
+    rows = [f"test/{CLASSES[n % 2]}/{n}.png,{names[n % 2]},test" for n in range(12)]
+    faulty = [*rows, "train/benign/t.png,zzz,train", "train/malignant/t.png,,train"]
+    made = {}
+    for kind, lines in (("good", rows), ("faulty", faulty)):
+        (folder / f"{kind}.csv").write_text("\n".join(["path,label,split", *lines]))
+        done = cli("evaluate", model, folder / f"{kind}.csv", "--split", "test", "-o", tmp_path / kind)
+        assert done.code == 0, done.text
+        made[kind] = (tmp_path / kind / "cases.csv").read_text()
+    assert made["good"] == made["faulty"]
+
+
 def test_other_classes_are_refused(refused, classifier, folder, medmnist, tmp_path):
     (folder / "test/malignant").rename(folder / "test/malign")
     (folder / "train/malignant").rename(folder / "train/malign")

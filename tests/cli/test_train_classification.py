@@ -1,6 +1,7 @@
 """``scalefuse train`` for classifiers: what it writes, going on, folds, data that cannot be learned from."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -209,6 +210,35 @@ def refuse(refused, config_file, tmp_path, *settings):
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert not (tmp_path / "run" / "bundle").exists()
     return line
+
+
+def test_weights_without_numbers_and_a_training_that_diverges(refused, config_file, undisturbed, tmp_path):
+    bundle = load_bundle(undisturbed / "bundle")
+    state = {name: tensor.clone() for name, tensor in bundle.state.items()}
+    state["head.weight"][0, 0] = float("nan")
+    save_bundle(tmp_path / "damaged", bundle.info, state, bundle.card)
+    line = refuse(refused, config_file, tmp_path, f"init={tmp_path / 'damaged'}")
+    assert "head.weight hold NaN or infinite values" in line
+    line = refuse(
+        refused, config_file, tmp_path, "optimizer.learning_rate=1e30", "training.gradient_clip=null"
+    )
+    assert "diverged in epoch 1: the network gives NaN or infinite values. Lower" in line
+
+
+def test_the_positive_class_of_the_training_is_the_one_that_is_meant(cli, config_file, tmp_path):
+    done = cli(
+        "train", config_file, "-o", tmp_path / "run", "--set", "training.epochs=1",
+        "--set", "decision={sensitivity: 0.7, positive: dark}",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    pictures = config_file.parent / "set" / "val"
+    for name, options in (("own", ()), ("asked", ("--sensitivity", "0.75"))):
+        out = tmp_path / name
+        done = cli("predict", tmp_path / "run" / "bundle", pictures, *options, "-o", out)
+        assert done.code == 0, done.text
+        point = json.loads((out / "predictions.json").read_text())["operating_point"]
+        assert list(point["thresholds"]) == ["dark"]
+        assert "Called is dark from a probability of" in done.err
 
 
 @pytest.mark.parametrize("check", ["true", "false"])

@@ -124,3 +124,23 @@ def test_one_class_alone_cannot_be_ranked():
         found = classification_measures(torch.randn(4, count), torch.zeros(4).long(), multi_label=False)
         assert math.isnan(found["auroc"])
         assert math.isnan(found["auprc"])
+
+
+def test_all_called_the_same_is_no_better_than_chance():
+    """Where scikit-learn says 0, an epoch must not look like the best."""
+    targets = torch.tensor([0] * 36 + [1] * 4)
+    negative = torch.tensor([[2.0, 0.0]]).repeat(40, 1)
+    found = classification_measures(negative, targets, multi_label=False)
+    assert found["mcc"] == metrics.matthews_corrcoef(targets, negative.argmax(1)) == 0
+    assert found["precision"] == found["sensitivity"] == 0
+    several = torch.stack([targets, targets.roll(3)], dim=1)
+    found = classification_measures(-torch.ones(40, 2), several, multi_label=True)
+    assert found["mcc"] == found["precision"] == 0
+
+
+def test_the_positive_class_may_be_the_first():
+    logits, targets = draw(2)
+    found = classification_measures(logits, targets, multi_label=False, positive=0)
+    turned = classification_measures(logits.flip(1), 1 - targets, multi_label=False)
+    assert found == pytest.approx(turned, abs=1e-6)
+    assert found["sensitivity"] != classification_measures(logits, targets, multi_label=False)["sensitivity"]

@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from scalefuse.config.base import TrainingConfig
-from scalefuse.training.fit import fit
+from scalefuse.errors import ConfigError
+from scalefuse.training.fit import fit, moving_average
 
 
 class Steep(pl.LightningModule):
@@ -35,3 +36,78 @@ def test_gradients_are_clipped_to_a_norm(tmp_path, clip, length, precision, fuse
     config = TrainingConfig(epochs=1, gradient_clip=clip, precision=precision, ema_decay=None)
     fit(module, DataLoader([0]), None, config, tmp_path, monitor="train/loss", mode="min")
     assert module.weight.detach().norm() == pytest.approx(length, rel=1e-4)
+
+
+def test_the_average_forgets_the_random_start():
+    """A long average of few steps is their mean, not where they started from."""
+    decay, values = 0.998, [float(value) for value in range(1, 41)]
+    averaged = torch.optim.swa_utils.AveragedModel(nn.Linear(1, 1), multi_avg_fn=moving_average(decay))
+    expected = None
+    for number, value in enumerate(values):
+        moving = nn.Linear(1, 1)
+        nn.init.constant_(moving.weight, value)
+        averaged.update_parameters(moving)
+        kept = min(decay, (1 + number) / (10 + number))
+        expected = value if expected is None else kept * expected + (1 - kept) * value
+    found = averaged.module.weight.item()
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found > 20  # with 0.998 from the first step on it would be 2.5
+    # Later on it is the plain moving average.
+    average = torch.zeros(3)
+    moving_average(0.9)([average], [torch.ones(3)], torch.tensor(1000))
+    torch.testing.assert_close(average, torch.full((3,), 0.1))
+
+
+class Diverging(Steep):
+    """Gives no number from the fifth step on."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return loss * float("nan") if self.global_step >= 4 else loss
+
+
+def test_a_training_that_diverges_ends_with_its_last_good_epoch(tmp_path):
+    config = TrainingConfig(epochs=5, precision="fp32", ema_decay=None)
+    data = DataLoader([0, 1])
+    with pytest.raises(ConfigError, match=r"diverged in epoch 3: .* Lower optimizer.learning_rate"):
+        fit(Diverging(False), data, None, config, tmp_path, monitor="train/loss", mode="min")
+    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == 1
+    assert torch.isfinite(kept["state_dict"]["weight"]).all()
+
+
+class Measured(pl.LightningModule):
+    """Logs given values when it is validated."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.values, self.trained = values, 0
+
+    def training_step(self, batch, batch_idx):
+        self.trained += 1
+        return self.weight.sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/measure", torch.tensor(self.values[self.current_epoch]), batch_size=1)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_patience_and_going_on_after_it(tmp_path):
+    config = TrainingConfig(epochs=9, precision="fp32", ema_decay=None, early_stop_patience=3)
+    # An undefined value uses up patience like one that is no better, and no more than that.
+    values = [0.1, 0.5, float("nan"), 0.4, 0.3, 0.9, 0.9, 0.9, 0.9]
+    options = {"monitor": "val/measure", "mode": "max"}
+
+    def run(**more):
+        module = Measured(values)
+        best = fit(module, DataLoader([0]), DataLoader([0]), config, tmp_path, **options, **more)
+        return module.trained, torch.load(best, weights_only=True)["epoch"]
+
+    assert run() == (5, 1)
+    # A run that has ended goes no further, though the next epoch would be better.
+    assert run(resume=True) == (0, 1)
+    config = config.model_copy(update={"early_stop_patience": 4})
+    assert run(resume=True) == (4, 5)

@@ -65,7 +65,8 @@ class ClassificationData(Schema):
         fold: Which part is validated on, from 1.
         groups_csv: For folders, a table of which images belong together, such as those of one patient.
         group_column: Its column with the group; no group is on both sides of a split.
-        balance: From 0, every image once an epoch, to 1, every class equally often.
+        balance: From 0, every image once an epoch, to 1, every class equally often; of several labels, an
+            image counts to its rarest.
         check: Look for faults (leaks between splits, unreadable files, …) before training.
     """
 

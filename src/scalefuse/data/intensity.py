@@ -202,8 +202,8 @@ def resolve_intensity(image: Image, choice: IntensityRange | str | None) -> Inte
         unit = {"HU": " HU", "arbitrary": " (arbitrary unit)", "grey level": ""}[image.unit]
         raise IntensityChoiceError(
             f"{image.label}: holds values from {image.pixels.min():g} to {image.pixels.max():g}{unit}, and "
-            f"which of them are black and white must be chosen; give a range (--range-a for the first input, "
-            "--range-b for the second, --range where there is one): "
+            "which of them are black and white must be chosen; give a range (--range, or of two inputs "
+            "--range-a and --range-b): "
             f"{_suggestions(image)}."
         )
     if choice.mode == "full" and image.bits is None:

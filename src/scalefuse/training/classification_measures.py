@@ -18,20 +18,24 @@ MEASURES = (
 LOWER_IS_BETTER = frozenset({"loss", "brier", "ece"})
 
 
-def classification_measures(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[str, float]:
+def classification_measures(
+    logits: Tensor, targets: Tensor, *, multi_label: bool, positive: int = 1
+) -> dict[str, float]:
     """Measures of the logits of validation images.
 
     ``loss`` is the mean negative log-likelihood without weights or smoothing, so that runs with other losses
     compare. ``balanced_accuracy`` and ``f1`` are means over classes; so are ``precision``, ``sensitivity``,
     ``specificity``, ``auroc`` and ``auprc`` (one against the rest), but for two classes they are of the
-    second. Classes that no image shows are left out. ``kappa``, ``brier`` and ``ece`` are those of
-    ``scalefuse evaluate``.
+    positive one. Classes that no image shows are left out. ``mcc``, ``kappa``, ``brier`` and ``ece`` are
+    those of ``scalefuse evaluate``; where all images are called the same, ``mcc`` is 0, as is ``precision``
+    where none is called.
 
     Args:
         logits: ``(N, K)``.
         targets: Class indices ``(N,)``, or labels 0 and 1 ``(N, K)``.
         multi_label: Whether an image may carry several labels. Then all are means over labels, at threshold
             0.5 where there is one, and ``balanced_accuracy`` is the mean of sensitivity and specificity.
+        positive: Of two classes, the index of the one that is meant.
 
     Returns:
         A number for each of :data:`MEASURES`.
@@ -48,19 +52,18 @@ def classification_measures(logits: Tensor, targets: Tensor, *, multi_label: boo
     with warnings.catch_warnings():
         # Of classes without images, which are left out below.
         warnings.simplefilter("ignore")
-        found = _of_labels(logits, targets) if multi_label else _of_classes(logits, targets)
-    found |= _of_evaluation(logits, targets, multi_label=multi_label)
+        found = _of_labels(logits, targets) if multi_label else _of_classes(logits, targets, positive)
+    found |= _of_evaluation(logits, targets, multi_label=multi_label, positive=positive)
     return {name: float(found[name]) for name in MEASURES}
 
 
-def _of_classes(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+def _of_classes(logits: Tensor, targets: Tensor, positive: int) -> dict[str, Tensor]:
     from torchmetrics.functional.classification import (
         binary_auroc,
         binary_average_precision,
         multiclass_auroc,
         multiclass_average_precision,
         multiclass_f1_score,
-        multiclass_matthews_corrcoef,
         multiclass_recall,
     )
 
@@ -69,7 +72,8 @@ def _of_classes(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     shown = torch.bincount(targets, minlength=count) > 0
     guessed = torch.bincount(predicted, minlength=count) > 0
     if count == 2:
-        areas = [area(probabilities[:, 1], targets) for area in (binary_auroc, binary_average_precision)]
+        pair = probabilities[:, positive], (targets == positive).long()
+        areas = [area(*pair) for area in (binary_auroc, binary_average_precision)]
         auroc, auprc = (area if bool(shown.all()) else torch.tensor(float("nan")) for area in areas)
     else:
         # With one class alone there is nothing to rank.
@@ -83,29 +87,34 @@ def _of_classes(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         "f1": _mean(multiclass_f1_score(predicted, targets, count, average="none"), shown | guessed),
         "auroc": auroc,
         "auprc": auprc,
-        "mcc": multiclass_matthews_corrcoef(predicted, targets, count),
     }
 
 
-def _of_evaluation(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[str, Tensor]:
+def _of_evaluation(logits: Tensor, targets: Tensor, *, multi_label: bool, positive: int) -> dict[str, Tensor]:
     """Those that ``scalefuse evaluate`` has and the rest of this module has not."""
     logits = logits.double()
     probabilities = logits.sigmoid() if multi_label else logits.softmax(dim=1)
     predicted = (logits > 0) if multi_label else logits.argmax(dim=1)
     truth = targets.bool() if multi_label else targets
-    positive = 1 if logits.shape[1] == 2 and not multi_label else None
-    statistics = Statistics(probabilities.numpy(), truth.numpy(), predicted.numpy(), positive)
+    meant = positive if logits.shape[1] == 2 and not multi_label else None
+    statistics = Statistics(probabilities.numpy(), truth.numpy(), predicted.numpy(), meant)
     measured = statistics(np.ones((1, len(logits))))
-    found = {name: measured.overall[name] for name in ("kappa", "brier", "ece")}
+    found = {name: measured.overall[name] for name in ("mcc", "kappa", "brier", "ece")}
+    if multi_label:
+        mixed = truth.numpy().any(axis=0) & ~truth.numpy().all(axis=0)
+        found["mcc"] = np.nan_to_num(measured.per_class["mcc"])[:, mixed].mean(axis=1)
+    found["mcc"] = np.nan_to_num(found["mcc"])
     for name, theirs in (
         ("precision", "precision"),
         ("sensitivity", "recall"),
         ("specificity", "specificity"),
     ):
-        if positive is None:
+        if meant is None:
             found[name] = measured.overall[f"macro_{theirs}"]
         else:
-            found[name] = measured.per_class[theirs][:, positive]
+            found[name] = measured.per_class[theirs][:, meant]
+    if (targets == positive).any():
+        found["precision"] = np.nan_to_num(found["precision"])
     return {name: torch.as_tensor(values[0]) for name, values in found.items()}
 
 
@@ -114,7 +123,6 @@ def _of_labels(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         binary_auroc,
         binary_average_precision,
         binary_f1_score,
-        binary_matthews_corrcoef,
         binary_recall,
         binary_specificity,
     )
@@ -138,7 +146,6 @@ def _of_labels(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         "f1": over_labels(binary_f1_score, predicted),
         "auroc": over_labels(binary_auroc, probabilities),
         "auprc": over_labels(binary_average_precision, probabilities),
-        "mcc": over_labels(binary_matthews_corrcoef, predicted),
     }
 
 

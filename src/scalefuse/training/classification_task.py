@@ -13,6 +13,7 @@ from scalefuse.config.classification import ClassificationRun
 from scalefuse.data.batch_mixing import mix_batch
 from scalefuse.training.classification_loss import WeightedLoss
 from scalefuse.training.classification_measures import LOWER_IS_BETTER, classification_measures
+from scalefuse.training.fit import diverged
 from scalefuse.training.optimisation import make_layerwise_optimizer
 
 
@@ -37,6 +38,8 @@ class ClassificationTask(pl.LightningModule):
         self.loss = loss
         self.monitor = f"val/{config.training.monitor}"
         self.mode = "min" if config.training.monitor in LOWER_IS_BETTER else "max"
+        positive, classes = config.decision.positive, config.data.classes or ()
+        self.positive = classes.index(positive) if positive in classes and len(classes) == 2 else 1
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -58,7 +61,11 @@ class ClassificationTask(pl.LightningModule):
         """Measures of all validation images at once."""
         logits, targets = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        measures = classification_measures(logits, targets, multi_label=self.loss.multi_label)
+        if not bool(torch.isfinite(logits).all()):
+            raise diverged(self.current_epoch)
+        measures = classification_measures(
+            logits, targets, multi_label=self.loss.multi_label, positive=self.positive
+        )
         self.log_dict({f"val/{name}": value for name, value in measures.items()})
 
     def configure_optimizers(self) -> Any:

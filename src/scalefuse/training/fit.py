@@ -15,16 +15,17 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
-from scalefuse.errors import BundleError
+from scalefuse.errors import BundleError, ConfigError
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -108,6 +109,30 @@ class _BatchSeed(Callback):
         torch.manual_seed(((self.seed * 1_000_003 + trainer.current_epoch) * 1_000_003 + batch_idx) % 2**63)
 
 
+class _Divergence(Callback):
+    """Ends a training whose loss is no number: every weight is lost from there on."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if loss is not None and not bool(torch.isfinite(loss)):
+            raise diverged(trainer.current_epoch)
+
+
+def diverged(epoch: int) -> ConfigError:
+    """What to say of a training that gave numbers no longer.
+
+    Args:
+        epoch: Counted from 0.
+    """
+    return ConfigError(
+        f"The training diverged in epoch {epoch + 1}: the network gives NaN or infinite values. Lower "
+        "optimizer.learning_rate, or set training.gradient_clip or training.precision=fp32"
+        + (f"; the epochs before it are in {CHECKPOINTS}/ of the run." if epoch else ".")
+    )
+
+
 class _ClipGradients(Callback):
     """Scales the gradients down to a norm.
 
@@ -122,6 +147,35 @@ class _ClipGradients(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.norm)
+
+
+def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """A moving average of the weights that forgets its random start.
+
+    After n updates the decay is (1 + n) / (10 + n) until that exceeds ``decay``. With ``decay`` from the
+    first step on, a short training would end on an average that still holds much of its first weights.
+
+    Args:
+        decay: Share of the average that an update keeps, in [0, 1].
+
+    Returns:
+        What :class:`torch.optim.swa_utils.AveragedModel` takes as ``multi_avg_fn``.
+
+    Example:
+        >>> average = torch.zeros(1)
+        >>> moving_average(0.999)([average], [torch.ones(1)], 8)
+        >>> average.item()
+        0.5
+    """
+
+    def update(average: Any, current: Any, num_averaged: Any) -> None:
+        count = int(num_averaged)
+        reached: Callable[..., None] = get_ema_multi_avg_fn(  # type: ignore[no-untyped-call]
+            min(decay, (1 + count) / (10 + count))
+        )
+        reached(average, current, num_averaged)
+
+    return update
 
 
 def resolve_precision(choice: str) -> str:
@@ -172,6 +226,7 @@ def fit(
 
     Raises:
         BundleError: ``resume`` without a checkpoint, or with a damaged one.
+        ConfigError: The training diverged.
         TrainingInterrupted: Ctrl-C.
     """
     folder = run_folder / CHECKPOINTS
@@ -181,11 +236,14 @@ def fit(
             f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume."
         )
     finished_epoch = _finished_epoch(last) if resume else None
+    if resume and _stopped_early(last, config.early_stop_patience):
+        return _best_of(folder)
     if val is None:
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
     callbacks: list[Callback] = [
         _BatchSeed(config.seed),
+        _Divergence(),
         ModelCheckpoint(
             folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
         ),
@@ -196,9 +254,11 @@ def fit(
     if config.gradient_clip is not None:
         callbacks.append(_ClipGradients(config.gradient_clip))
     if config.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+        callbacks.append(WeightAveraging(multi_avg_fn=moving_average(config.ema_decay)))
     if config.early_stop_patience is not None:
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=config.early_stop_patience))
+        # An undefined value is no new best, and no reason to stop before patience is used up.
+        patience = config.early_stop_patience
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False))
     if report is not None:
         callbacks.append(_Reporter(report))
     if config.threads is not None:
@@ -233,8 +293,21 @@ def fit(
             raise TrainingInterrupted from error
         finally:
             signal.signal(signal.SIGINT, handler)
+    return _best_of(folder)
+
+
+def _best_of(folder: Path) -> Path:
     best = folder / BEST
-    return best if best.is_file() else last
+    return best if best.is_file() else folder / LAST
+
+
+def _stopped_early(checkpoint: Path, patience: int | None) -> bool:
+    """Whether the run ended because nothing had got better for so many validations."""
+    if patience is None:
+        return False
+    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    waited = [state["wait_count"] for name, state in callbacks.items() if name.startswith("EarlyStopping")]
+    return any(count >= patience for count in waited)
 
 
 def _finished_epoch(checkpoint: Path) -> int:
@@ -285,7 +358,7 @@ def load_initial(network: nn.Module, source: str | None) -> None:
     """Start from the weights of a bundle or of a run's checkpoint, if one is named.
 
     Raises:
-        BundleError: It cannot be read, or it is of another network or of another size.
+        BundleError: It cannot be read, is of another network or of another size, or holds no numbers.
     """
     if source is None:
         return
@@ -307,6 +380,12 @@ def load_initial(network: nn.Module, source: str | None) -> None:
             f"{source}: holds the weights of another network than the one configured ({first} is {there} "
             f"there and {here} here); give one of the same network section, or leave init out."
         )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(
+                f"{source}: the weights {name} hold NaN or infinite values; the model is damaged, give "
+                "another."
+            )
     network.load_state_dict(state)
 
 

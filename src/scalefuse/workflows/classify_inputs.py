@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -95,6 +96,8 @@ def find_inputs(
 def explanation_names(inputs: list[ClassifyInput]) -> list[PurePath]:
     """Where the explanation of each picture goes, below the folder of the results.
 
+    Pictures that differ in the suffix alone keep it in the name.
+
     Raises:
         InputError: two pictures would share a file.
 
@@ -102,13 +105,14 @@ def explanation_names(inputs: list[ClassifyInput]) -> list[PurePath]:
         >>> explanation_names([ClassifyInput("a/scan.nii.gz", lambda: None, None)])[0].as_posix()
         'a/scan_explanation.png'
     """
+    plain = [_explanation(one.name, image_stem(PurePath(one.name).name)) for one in inputs]
+    # A picture that is listed twice is one picture.
+    sharing = Counter(name for name, _ in {(name, one.name) for name, one in zip(plain, inputs, strict=True)})
     seen: dict[PurePath, str] = {}
     names = []
-    for one in inputs:
-        path = PurePath(one.name)
-        # A table may name files anywhere; results stay in their folder.
-        parts = [part for part in path.parts[:-1] if part not in (path.anchor, "..", ".")]
-        name = PurePath(*parts, f"{image_stem(path.name)}_explanation.png")
+    for one, name in zip(inputs, plain, strict=True):
+        if sharing[name] > 1:
+            name = _explanation(one.name, PurePath(one.name).name)
         other = seen.setdefault(name, one.name)
         if other != one.name:
             raise InputError(
@@ -117,6 +121,13 @@ def explanation_names(inputs: list[ClassifyInput]) -> list[PurePath]:
             )
         names.append(name)
     return names
+
+
+def _explanation(name: str, stem: str) -> PurePath:
+    path = PurePath(name)
+    # A table may name files anywhere; results stay in their folder.
+    parts = [part for part in path.parts[:-1] if part not in (path.anchor, "..", ".")]
+    return PurePath(*parts, f"{stem}_explanation.png")
 
 
 def _walk(folder: Path, without: Path) -> list[Path]:

@@ -69,11 +69,17 @@ class Predictions:
         return [self._names(row) for row in members]
 
     def notes(self) -> list[str]:
-        """What a reader of the sets must know."""
+        """What a reader of decisions and sets must know."""
+        notes = []
+        if self.operating_point is not None:
+            listed = ", ".join(
+                f"{label} from a probability of {value:.4g} on"
+                for label, value in self.operating_point.thresholds.items()
+            )
+            notes.append(f"Called is {listed}, for a sensitivity of {self.operating_point.sensitivity:g}.")
         sets, fits = self.sets(), self.classifier.postprocessing
         if sets is None or self.coverage is None:
-            return []
-        notes = []
+            return notes
         empty = sum(not one for one in sets)
         if empty and not self.classifier.multi_label:
             notes.append(

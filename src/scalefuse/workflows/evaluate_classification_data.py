@@ -28,6 +28,10 @@ PROBABILITY = "probability_"
 _NAMES = ("name", "path", "image", "filename", "file")
 
 
+UNKNOWN = -1
+"""The place of a class that is not among a model's."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a data set is read, see :func:`scalefuse.data.classification.read_classification`.
@@ -52,7 +56,8 @@ class EvaluationData:
         split: name of the split.
         cases: its cases.
         classes: in the order in which probabilities come.
-        order: for each class of the data set its place in ``classes``.
+        order: for each class of the data set its place in ``classes``, or :data:`UNKNOWN` for one that the
+            split does not show.
         notes: what was taken for granted.
         failures: one line per case of the split whose image is not there.
     """
@@ -76,7 +81,8 @@ class EvaluationData:
         if not self.multi_label:
             return np.asarray(np.array(self.order)[found])
         targets = np.zeros((len(found), len(self.classes)), np.int64)
-        targets[:, list(self.order)] = found
+        known = np.array(self.order) != UNKNOWN
+        targets[:, np.array(self.order)[known]] = found[:, known]
         return targets
 
 
@@ -124,9 +130,6 @@ def open_data(
         images=how.images,
         strict=False,
     )
-    for problem in data.problems:
-        if problem.kind != "missing-file":
-            raise InputError(problem.message)
     if multi_label is not None and data.multi_label != multi_label:
         raise InputError(
             f"{source}: gives each image one label, but the model gives several; list the labels in a CSV "
@@ -134,6 +137,10 @@ def open_data(
         )
     there = {case.split for case in data.cases} | {problem.split for problem in data.problems}
     name = split or next(one for one in ("test", "val", "train", "all") if one in there)
+    for problem in data.problems:
+        # What is wrong in other splits changes nothing here.
+        if problem.split == name and problem.kind != "missing-file":
+            raise InputError(problem.message)
     failures = [problem.message for problem in data.problems if problem.split == name]
     if failures and name not in data.splits:
         raise InputError(failures[0])
@@ -155,7 +162,9 @@ def open_data(
             f"{', '.join(f'{number} {label}' for number, label in zip(numbers, known, strict=False))}."
         )
         return EvaluationData(data, name, cases, known, tuple(range(len(numbers))), notes, failures)
-    unknown = [label for label in data.classes if label not in known]
+    # Classes that only other splits have are nobody's here.
+    shown = {data.classes[label] for case in cases for label in case.labels}
+    unknown = [label for label in data.classes if label not in known and label in shown]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? Rename it" if near else "rename it, choose another model"
@@ -164,7 +173,13 @@ def open_data(
             "leave its images out."
         )
     return EvaluationData(
-        data, name, cases, known, tuple(known.index(label) for label in data.classes), notes, failures
+        data,
+        name,
+        cases,
+        known,
+        tuple(known.index(label) if label in known else UNKNOWN for label in data.classes),
+        notes,
+        failures,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -153,7 +154,7 @@ def train_classification(
     )
     val_set = ClassificationDataset(val_cases, preprocessing, channels, **options)
     sampler = EpochSampler(
-        [case.label for case in cases],
+        rarest_labels(cases) if found.multi_label else [case.label for case in cases],
         seed=training.seed,
         balance=data.balance,
         num_samples=training.samples_per_epoch,
@@ -197,6 +198,18 @@ def train_classification(
     return _write_bundle(config, folder, network, found, cases, val_cases)
 
 
+def rarest_labels(cases: Sequence[ClassificationCase]) -> list[int]:
+    """The rarest label of each case, by which sets of several labels are balanced; -1 without any.
+
+    Example:
+        >>> from scalefuse.data.classification import ClassificationCase
+        >>> rarest_labels([ClassificationCase(str(n), "train", one) for n, one in enumerate([0, (0, 1), ()])])
+        [0, 1, -1]
+    """
+    counts = Counter(label for case in cases for label in case.labels)
+    return [min(case.labels, key=lambda label: counts[label], default=-1) for case in cases]
+
+
 def _write_bundle(
     config: ClassificationRun,
     folder: Path,
@@ -224,8 +237,12 @@ def _write_bundle(
     )
     logits = classifier.logits(case.read() for case in val_cases)
     targets = found.targets(val_cases)
+    positive = config.decision.positive
     measures = classification_measures(
-        torch.from_numpy(logits), torch.from_numpy(targets), multi_label=found.multi_label
+        torch.from_numpy(logits),
+        torch.from_numpy(targets),
+        multi_label=found.multi_label,
+        positive=found.classes.index(positive) if positive in found.classes[:2] else 1,
     )
     metrics = {f"val/{name}": value for name, value in measures.items()}
     postprocessing = fit_postprocessing(
@@ -315,7 +332,7 @@ def _check(config: ClassificationRun, folder: Path, say: Callable[[str], None]) 
 
     found = read_data(config, strict=False)
     check = check_classification(found, intensity=config.data.intensity)
-    if not check.has_errors and (config.data.folds is not None or not found.part("val")):
+    if not check.has_errors and (config.data.folds is not None or "val" not in found.splits):
         # What cannot be split is refused after the check has been shown.
         with suppress(InputError):
             training, validation = find_cases(config, read_data(config))
