@@ -74,6 +74,7 @@ class TrainingConfig(Schema):
         precision: ``fp32``, ``bf16`` (mixed), or ``auto``: bf16 where the processor computes in it.
         gradient_clip: Largest gradient norm, or None.
         ema_decay: Decay per step of the moving average of the weights that is validated and kept, or None.
+            The first steps decay faster, so that short trainings do not keep their random start.
         early_stop_patience: Validations without a new best before training stops, or None.
         validate_every: Epochs between validations.
         workers: Processes that prepare data beside the training; 0 prepares in the training process.
