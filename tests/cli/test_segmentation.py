@@ -345,10 +345,11 @@ def test_pictures_of_12_bits_are_pointed_out(bundle: Path, tmp_path: Path) -> No
     assert "0.png and 2 more: 16 bits, but values up to 4080 of 65535 only" in done.stderr
     assert "give --range range:0:4095" in done.stderr
     assert "16 bits" not in run(*command, "--range", "range:0:4095").stderr
-    checked = run("data", "check", tmp_path / "set")
+    check = ("data", "check", tmp_path / "set", "--page", tmp_path / "check.html")
+    checked = run(*check)
     assert "narrow-range" in checked.stdout
     assert "choose range:0:4095" in " ".join(checked.stdout.split())
-    assert "narrow-range" not in run("data", "check", tmp_path / "set", "--range", "minmax").stdout
+    assert "narrow-range" not in run(*check, "--range", "minmax").stdout
 
 
 def test_data_check_finds_a_planted_copy(dataset: Path, tmp_path: Path) -> None:

@@ -131,6 +131,9 @@ def test_names_that_are_spelt_alike(names):
         (("covid", 20), ("noncovid", 2)),
         (("grade 1", 20), ("grade 2", 1)),
         (("hypokinetic", 12), ("hyperkinetic", 11)),
+        (("HER2+", 12), ("HER2-", 11)),
+        (("<5", 12), ("≥5", 11)),
+        (("normal", 20), ("abnormal", 1)),
     ],
 )
 def test_names_of_their_own(names):

@@ -173,6 +173,15 @@ def test_crowded_soft_edges_are_thresholded(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "soft.png"), soft > 127)
 
 
+def test_one_level_on_edges_is_no_class(tmp_path):
+    picture = np.zeros((256, 256), np.uint8)
+    picture[33:201, 40:100] = 255
+    soft = np.asarray(Pillow.fromarray(picture).resize((128, 128), Pillow.Resampling.BOX))
+    assert set(np.unique(soft)) == {0, 128, 255}
+    save(tmp_path / "soft.png", soft)
+    np.testing.assert_array_equal(read_mask(tmp_path / "soft.png"), soft > 127)
+
+
 @pytest.mark.parametrize("levels", [(128,), (80, 160), (50, 100, 150, 200)])
 def test_small_areas_of_a_value_of_their_own_are_classes(tmp_path, levels):
     picture = discs(8)

@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from scalefuse.config.base import TrainingConfig
 from scalefuse.errors import ConfigError
-from scalefuse.training.fit import fit, moving_average
+from scalefuse.training.callbacks import moving_average
+from scalefuse.training.fit import fit
 
 
 class Steep(pl.LightningModule):
@@ -111,3 +112,13 @@ def test_patience_and_going_on_after_it(tmp_path):
     assert run(resume=True) == (0, 1)
     config = config.model_copy(update={"early_stop_patience": 4})
     assert run(resume=True) == (4, 5)
+
+
+def test_patience_may_change_when_a_run_goes_on(tmp_path):
+    config = TrainingConfig(epochs=20, precision="fp32", ema_decay=None, early_stop_patience=3)
+    options = {"monitor": "val/measure", "mode": "max"}
+    for patience, resume, expected in ((3, False, 4), (10, True, 7), (4, True, 0)):
+        config = config.model_copy(update={"early_stop_patience": patience})
+        module = Measured([0.5] + [0.1] * 19)
+        fit(module, DataLoader([0]), DataLoader([0]), config, tmp_path, **options, resume=resume)
+        assert module.trained == expected

@@ -69,6 +69,7 @@ class CaseStatistics:
             is no usable mask.
         has_foreground: whether any pixel is not background.
         labels: for classification, the names of its classes.
+        narrow_range: range to choose for an image of 16 bits whose values need fewer; or ``None``.
     """
 
     name: str
@@ -86,6 +87,7 @@ class CaseStatistics:
     class_pixels: tuple[int, ...] = ()
     has_foreground: bool = False
     labels: tuple[str, ...] = ()
+    narrow_range: str | None = None
 
     @property
     def key(self) -> str:

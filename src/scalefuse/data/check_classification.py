@@ -26,7 +26,7 @@ from scalefuse.data.check_findings import (
 from scalefuse.data.classification import ClassificationCase, ClassificationSet
 from scalefuse.data.classification_input import MIN_SIDE
 from scalefuse.data.duplicates import Fingerprint, fingerprint
-from scalefuse.data.intensity import IntensityRange, resolve_intensity
+from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits, resolve_intensity
 from scalefuse.errors import InputError
 
 FEW_IMAGES = 10
@@ -140,6 +140,7 @@ def _measure(
     low, high = float(image.pixels.min()), float(image.pixels.max())
     if low == high:
         notes.add("constant-image", case.split, case.name)
+    narrow = range_of_fewer_bits(image)
     statistics = CaseStatistics(
         name=case.name,
         split=case.split,
@@ -152,6 +153,7 @@ def _measure(
         low=low,
         high=high,
         mean=float(image.pixels.mean(dtype=np.float64)),
+        narrow_range=None if narrow is None else str(narrow),
         labels=tuple(data.classes[label] for label in case.labels),
     )
     return statistics, fingerprint(image.pixels) if search else None
@@ -216,17 +218,23 @@ def _similar_names(training: str, seen: dict[str, int]) -> list[Finding]:
     found = []
     for first, second in combinations(seen, 2):
         rare, common = sorted((first, second), key=lambda name: seen[name])
-        bare = [re.sub(r"[\W_]", "", name.casefold()) for name in (rare, common)]
-        digits = [re.sub(r"\D", "", name) for name in (rare, common)]
-        alike = SequenceMatcher(None, bare[0], bare[1]).ratio() >= ALIKE and digits[0] == digits[1]
+        bare = [re.sub(r"[\s_]|(?<=[^\W\d])-(?=[^\W\d])", "", name.casefold()) for name in (rare, common)]
         few = seen[rare] < FEW_IMAGES and seen[rare] * FEW_IMAGES <= seen[common]
-        if bare[0] == bare[1] or (alike and few):
+        if bare[0] == bare[1] or (few and _misspelt(*bare)):
             text = (
                 f"{training}: {rare!r} ({seen[rare]} image(s)) and {common!r} ({seen[common]}) are spelt "
                 "almost alike but are two classes. If they are one, rename the folder or the labels."
             )
             found.append(Finding("warning", "similar-labels", text))
     return found
+
+
+def _misspelt(one: str, other: str) -> bool:
+    """Whether names differ by a few letters; signs, digits and beginnings such as "ab" carry meaning."""
+    signs = [re.sub(r"[^\W\d_]", "", name) for name in (one, other)]
+    if signs[0] != signs[1] or one.endswith(other) or other.endswith(one):
+        return False
+    return SequenceMatcher(None, one, other).ratio() >= ALIKE
 
 
 def _label_conflicts(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics]) -> list[Finding]:

@@ -14,7 +14,7 @@ from scalefuse.data.check import (
     SplitStatistics,
 )
 from scalefuse.data.duplicates import Fingerprint, find_near_duplicates
-from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits
+from scalefuse.data.intensity import IntensityRange
 
 SMALL_SHARE = 0.01
 """A class with less of the area than this is called rare."""
@@ -294,13 +294,13 @@ def range_findings(cases: Sequence[CaseStatistics], intensity: IntensityRange | 
     """
     if intensity is not None:
         return []
-    faint = [case for case in cases if range_of_fewer_bits(case.number_type, case.high) is not None]
+    faint = [case for case in cases if case.narrow_range is not None]
     if not faint:
         return []
-    high = max(case.high for case in faint)
+    brightest = max(faint, key=lambda case: case.high)
     text = (
-        f"{len(faint)} 16-bit image(s) hold values up to {high:g} of 65535 only, and are nearly black to the "
-        f"network. If they have fewer bits, choose {range_of_fewer_bits('uint16', high)} (data.intensity, "
+        f"{len(faint)} 16-bit image(s) hold values up to {brightest.high:g} of 65535 only, and are nearly "
+        f"black to the network. If they have fewer bits, choose {brightest.narrow_range} (data.intensity, "
         "--range)."
     )
     return [Finding("warning", "narrow-range", text, tuple(case.key for case in faint))]

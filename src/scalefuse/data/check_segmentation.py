@@ -17,7 +17,7 @@ from scalefuse.data.check_findings import (
 )
 from scalefuse.data.duplicates import Fingerprint, fingerprint
 from scalefuse.data.image import Image
-from scalefuse.data.intensity import IntensityRange, resolve_intensity
+from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits, resolve_intensity
 from scalefuse.data.masks import BINARY, MaskClasses, decode_mask
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, group_cases, scan_segmentation_folder
@@ -132,6 +132,7 @@ def _measure(
         notes.add("empty-mask", split, case.name)
     if pixels and not multi_label and len(pixels) == 2 and drawn > FULL_SHARE * num_pixels:
         notes.add("full-mask", split, case.name)
+    narrow = range_of_fewer_bits(image)
     statistics = CaseStatistics(
         name=case.name,
         split=split,
@@ -144,6 +145,7 @@ def _measure(
         low=low,
         high=high,
         mean=float(image.pixels.mean(dtype=np.float64)),
+        narrow_range=None if narrow is None else str(narrow),
         num_pixels=num_pixels,
         class_pixels=pixels,
         has_foreground=drawn > 0,

@@ -218,25 +218,24 @@ FAINT = 0.125
 """16-bit pictures whose values all lie within this share of the range hardly differ from black."""
 
 
-def range_of_fewer_bits(number_type: str, high: float) -> IntensityRange | None:
+def range_of_fewer_bits(image: Image) -> IntensityRange | None:
     """The range to choose for values of fewer bits that lie in 16, such as those of 12-bit cameras.
 
-    Args:
-        number_type: name of the pixels' type.
-        high: their largest value.
-
     Returns:
-        None where ``full`` is right, as far as the values tell.
+        None where ``full`` is right, as far as the values tell, and where it is not the default.
 
     Example:
-        >>> str(range_of_fewer_bits("uint16", 3071.0))
+        >>> str(range_of_fewer_bits(Image(np.array([[0, 3071]], np.uint16))))
         'range:0:4095'
-        >>> range_of_fewer_bits("uint16", 51000.0) is None
+        >>> range_of_fewer_bits(Image(np.array([[0, 51000]], np.uint16))) is None
         True
     """
-    if number_type != "uint16" or not 0 < high <= FAINT * 65535:
+    if image.bits != 16 or (image.kind in ("dicom", "nifti") and not image.is_colour):
         return None
-    return IntensityRange(mode="range", values=(0.0, float(2 ** max(8, int(high).bit_length()) - 1)))
+    high = int(image.pixels.max())
+    if not 0 < high <= FAINT * 65535:
+        return None
+    return IntensityRange(mode="range", values=(0.0, float(2 ** max(8, high.bit_length()) - 1)))
 
 
 def _suggestions(image: Image) -> str:

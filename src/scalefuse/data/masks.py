@@ -195,31 +195,31 @@ def has_soft_edges(values: NDArray[Any], *, lossy: bool) -> bool:
     """Whether a mask is 0/255 up to the rings of JPEG or the soft edges of a smooth resizing.
 
     Args:
-        values: ``(H, W)`` grey values, 0 to 255. In a lossless file one value alone between 0 and 255 is a
-            class, and a few are where they fill areas.
+        values: ``(H, W)`` grey values, 0 to 255. In a lossless file a few values between 0 and 255 are
+            classes where they fill areas.
         lossy: whether the file format alters values, so that a mask may also lie near 0 everywhere.
 
     Example:
         >>> has_soft_edges(np.array([[0, 2, 251, 255]]), lossy=False)
         True
-        >>> has_soft_edges(np.array([[0, 128, 255, 255]]), lossy=False)
+        >>> has_soft_edges(np.pad(np.full((3, 3), 128), 9), lossy=True)
         False
     """
     top = int(values.max())
     if top > 255 or (top < 255 - RING_TOLERANCE and not lossy):
         return False
     between = (values > RING_TOLERANCE) & (values < 255 - RING_TOLERANCE)
-    levels = len(np.unique(values[between]))
-    if levels == 0:
+    if not between.any():
         return True
-    if not lossy and levels == 1:
-        # A resizing leaves several levels on an edge; one alone is a class.
+    from scipy import ndimage
+
+    levels = len(np.unique(values[between]))
+    if not lossy and levels == 1 and ndimage.minimum_filter(between, 3).any():
+        # A resizing leaves several levels, on edges; one alone that fills an area is a class.
         return False
     if (lossy or levels > FEW_LEVELS) and float(np.mean(between)) <= 1 - RING_SHARE:
         return True
     # What lies between must lie on edges, however many there are.
-    from scipy import ndimage
-
     around = 2 * EDGE_WIDTH + 1
     reach = ndimage.maximum_filter(values, around).astype(np.int32) - ndimage.minimum_filter(values, around)
     return float(np.mean(reach[between] > 255 // 2)) >= RING_SHARE

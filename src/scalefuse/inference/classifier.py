@@ -199,14 +199,15 @@ class Classifier:
 
         Args:
             sensitivity: required, in (0, 1).
-            positive: the class that is meant, by default that of the stored operating point; see
+            positive: the class that is meant, by default that of the stored operating point (of classes that
+                exclude one another); see
                 :func:`scalefuse.inference.operating_point.choose_operating_point`.
 
         Raises:
             InputError: no calibration scores, too few cases, or no such class.
         """
         stored = self.postprocessing.operating_point
-        if positive is None and stored is not None and len(stored.thresholds) == 1:
+        if positive is None and stored is not None and not self.multi_label:
             positive = next(iter(stored.thresholds))
         return choose_operating_point(
             self.postprocessing.true_probabilities,

@@ -92,7 +92,7 @@ def bundle_views(bundles: Sequence[Bundle], size: tuple[int, int]) -> tuple[View
     if len(views) == 1:
         names = ", ".join(str(bundle.source) for bundle in bundles)
         raise InputError(
-            f"Averaging over mirrored or turned views needs a model that was trained on them, but {names} "
-            "saw pictures as they stand; leave test-time augmentation (--tta) out."
+            f"Averaging over mirrored or turned views needs models that were trained on the same ones, but "
+            f"{names} names none; leave test-time augmentation (--tta) out."
         )
     return views

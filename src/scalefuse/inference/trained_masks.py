@@ -10,7 +10,7 @@ from scalefuse.errors import InputError
 
 
 def trained_classes(bundles: Sequence[Bundle]) -> MaskClasses | None:
-    """Values or colours that the masks of some models' training had; None where the names say enough.
+    """Values or colours that the masks of some models' training had; None where no model names any.
 
     Args:
         bundles: with the configuration of their training.
@@ -18,13 +18,13 @@ def trained_classes(bundles: Sequence[Bundle]) -> MaskClasses | None:
     Raises:
         InputError: the models were trained on masks of different values.
     """
-    found = [_trained_classes(bundle) for bundle in bundles]
+    found = [one for bundle in bundles if (one := _trained_classes(bundle)) is not None]
     if any(one != found[0] for one in found):
         raise InputError(
             "The models were trained on masks with different values or colours; say what the masks to "
             "measure hold (--classes)."
         )
-    return found[0]
+    return found[0] if found else None
 
 
 def _trained_classes(bundle: Bundle) -> MaskClasses | None:

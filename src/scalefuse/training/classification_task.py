@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from scalefuse.catalog import NETWORKS
 from scalefuse.config.classification import ClassificationRun
 from scalefuse.data.batch_mixing import mix_batch
+from scalefuse.training.callbacks import diverged
 from scalefuse.training.classification_loss import WeightedLoss
 from scalefuse.training.classification_measures import LOWER_IS_BETTER, classification_measures
-from scalefuse.training.fit import diverged
 from scalefuse.training.optimisation import make_layerwise_optimizer
 
 

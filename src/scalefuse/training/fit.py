@@ -15,17 +15,23 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
-from scalefuse.errors import BundleError, ConfigError
+from scalefuse.errors import BundleError
+from scalefuse.training.callbacks import (
+    BatchSeed,
+    ClipGradients,
+    Divergence,
+    PatientStopping,
+    moving_average,
+)
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -93,91 +99,6 @@ class _Reporter(Callback):
         self._send(trainer, int(trainer.num_training_batches), ended=True)
 
 
-class _BatchSeed(Callback):
-    """Seeds what is random inside the network (dropout, drop path), so that resumed epochs repeat.
-
-    Before every batch: data loaders draw from the same stream at the start of an epoch, and in a resumed run
-    at another moment than in an undisturbed one.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        torch.manual_seed(((self.seed * 1_000_003 + trainer.current_epoch) * 1_000_003 + batch_idx) % 2**63)
-
-
-class _Divergence(Callback):
-    """Ends a training whose loss is no number: every weight is lost from there on."""
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if loss is not None and not bool(torch.isfinite(loss)):
-            raise diverged(trainer.current_epoch)
-
-
-def diverged(epoch: int) -> ConfigError:
-    """What to say of a training that gave numbers no longer.
-
-    Args:
-        epoch: Counted from 0.
-    """
-    return ConfigError(
-        f"The training diverged in epoch {epoch + 1}: the network gives NaN or infinite values. Lower "
-        "optimizer.learning_rate, or set training.gradient_clip or training.precision=fp32"
-        + (f"; the epochs before it are in {CHECKPOINTS}/ of the run." if epoch else ".")
-    )
-
-
-class _ClipGradients(Callback):
-    """Scales the gradients down to a norm.
-
-    Not by the trainer, which refuses to with a fused optimiser in mixed precision: for the sake of loss
-    scaling, which float16 needs and bfloat16 does not.
-    """
-
-    def __init__(self, norm: float) -> None:
-        self.norm = norm
-
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        torch.nn.utils.clip_grad_norm_(pl_module.parameters(), self.norm)
-
-
-def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """A moving average of the weights that forgets its random start.
-
-    After n updates the decay is (1 + n) / (10 + n) until that exceeds ``decay``. With ``decay`` from the
-    first step on, a short training would end on an average that still holds much of its first weights.
-
-    Args:
-        decay: Share of the average that an update keeps, in [0, 1].
-
-    Returns:
-        What :class:`torch.optim.swa_utils.AveragedModel` takes as ``multi_avg_fn``.
-
-    Example:
-        >>> average = torch.zeros(1)
-        >>> moving_average(0.999)([average], [torch.ones(1)], 8)
-        >>> average.item()
-        0.5
-    """
-
-    def update(average: Any, current: Any, num_averaged: Any) -> None:
-        count = int(num_averaged)
-        reached: Callable[..., None] = get_ema_multi_avg_fn(  # type: ignore[no-untyped-call]
-            min(decay, (1 + count) / (10 + count))
-        )
-        reached(average, current, num_averaged)
-
-    return update
-
-
 def resolve_precision(choice: str) -> str:
     """``fp32`` or ``bf16``; ``auto`` is bf16 where the processor or the GPU computes in it.
 
@@ -242,8 +163,8 @@ def fit(
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
     callbacks: list[Callback] = [
-        _BatchSeed(config.seed),
-        _Divergence(),
+        BatchSeed(config.seed),
+        Divergence(),
         ModelCheckpoint(
             folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
         ),
@@ -252,13 +173,13 @@ def fit(
         ),
     ]
     if config.gradient_clip is not None:
-        callbacks.append(_ClipGradients(config.gradient_clip))
+        callbacks.append(ClipGradients(config.gradient_clip))
     if config.ema_decay is not None:
         callbacks.append(WeightAveraging(multi_avg_fn=moving_average(config.ema_decay)))
     if config.early_stop_patience is not None:
         # An undefined value is no new best, and no reason to stop before patience is used up.
         patience = config.early_stop_patience
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=patience, check_finite=False))
+        callbacks.append(PatientStopping(monitor, mode=mode, patience=patience, check_finite=False))
     if report is not None:
         callbacks.append(_Reporter(report))
     if config.threads is not None:
@@ -306,7 +227,9 @@ def _stopped_early(checkpoint: Path, patience: int | None) -> bool:
     if patience is None:
         return False
     callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
-    waited = [state["wait_count"] for name, state in callbacks.items() if name.startswith("EarlyStopping")]
+    waited = [
+        state["wait_count"] for name, state in callbacks.items() if name.startswith(PatientStopping.__name__)
+    ]
     return any(count >= patience for count in waited)
 
 

@@ -200,7 +200,7 @@ class _Work:
     output: Path
     options: PredictOptions
     written: dict[Path, list[Path]] = field(default_factory=dict)
-    faint: dict[Path, float] = field(default_factory=dict)
+    faint: dict[Path, tuple[int, str]] = field(default_factory=dict)
 
     def check_inputs(self, source: Path, files: Sequence[Path]) -> None:
         """Refuse, before anything is written, results among or over the pictures themselves.
@@ -231,9 +231,9 @@ class _Work:
             return None
         image = read_image(file)
         if self.segmenter.intensity is None:
-            high = float(image.pixels.max())
-            if range_of_fewer_bits(image.pixels.dtype.name, high) is not None:
-                self.faint[file] = high
+            narrow = range_of_fewer_bits(image)
+            if narrow is not None:
+                self.faint[file] = int(image.pixels.max()), str(narrow)
         return image
 
     def compute(self, image: Image | None) -> tuple[Image, Segmentation] | None:
@@ -269,12 +269,12 @@ class _Work:
         """What a user should know of the pictures."""
         if not self.faint:
             return []
-        high = max(self.faint.values())
+        high, narrow = max(self.faint.values())
         first = min(self.faint).name
         more = "" if len(self.faint) == 1 else f" and {len(self.faint) - 1} more"
         return [
-            f"{first}{more}: 16 bits, but values up to {high:g} of 65535 only, nearly black to the network. "
-            f"If they have fewer bits, give --range {range_of_fewer_bits('uint16', high)}."
+            f"{first}{more}: 16 bits, but values up to {high} of 65535 only, nearly black to the network. "
+            f"If they have fewer bits, give --range {narrow}."
         ]
 
     def _objects(

@@ -44,7 +44,5 @@ def sole_training(folder: Path) -> Iterator[None]:
                 raise OutputError(
                     f"{folder}: another process is training there; wait for it, or choose another (-o)."
                 ) from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        # The file stays: another process may hold it already when this one is done.
+        yield

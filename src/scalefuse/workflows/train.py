@@ -13,7 +13,7 @@ from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, conf
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
-from scalefuse.workflows.run_lock import sole_training
+from scalefuse.workflows.run_lock import LOCK, sole_training
 
 if TYPE_CHECKING:
     from scalefuse.training.fit import Progress
@@ -79,7 +79,8 @@ def train(
     kept = folder / CONFIG
     say = say or (lambda line: None)
     # Killed before an epoch was finished: there is nothing to go on with, and nothing to lose.
-    unfinished = kept.is_file() and not _has_checkpoint(folder) and not (folder / BUNDLE).exists()
+    left = (folder / BUNDLE, *(folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")))
+    unfinished = kept.is_file() and not any(path.exists() for path in left)
     if kept.is_file() and not resume and not (unfinished and kept.read_text(encoding="utf-8") == text):
         what = "a run of another configuration" if unfinished else "a run already"
         advice = "delete the folder" if unfinished else f"go on with it (--resume {folder})"
@@ -99,6 +100,7 @@ def train(
             return _train(config, folder, resume=resume and not unfinished, report=report, say=say)
     except BaseException:
         if is_new:
+            (folder / LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
