@@ -191,12 +191,13 @@ class Segmenter:
         kept = np.empty((outputs, height, width), np.uint16) if keep_probability else None
         for top, band in self._bands(source):
             rows = slice(top, top + band.shape[1])
-            probability = band.numpy()
+            rounded = np.floor(band.numpy() * 65535 + 0.5).astype(np.uint16)
+            # Of the rounded map, so that whoever thresholds the one that is written gets the same mask.
             mask[..., rows, :] = self.postprocessing.threshold_or_best(
-                probability, multi_label=self.multi_label
+                rounded.astype(np.float32) / np.float32(65535), multi_label=self.multi_label
             )
             if kept is not None:
-                kept[:, rows] = np.floor(probability * 65535 + 0.5)
+                kept[:, rows] = rounded
         return Segmentation(self.postprocessing.clean_any(mask), kept)
 
     def probabilities(self, image: Image | NDArray[Any]) -> NDArray[np.float32]:
