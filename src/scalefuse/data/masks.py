@@ -202,7 +202,8 @@ def has_soft_edges(values: NDArray[Any], *, lossy: bool) -> bool:
     Example:
         >>> has_soft_edges(np.array([[0, 2, 251, 255]]), lossy=False)
         True
-        >>> has_soft_edges(np.pad(np.full((3, 3), 128), 9), lossy=True)
+        >>> areas = np.repeat(np.repeat(np.array([[0, 128], [0, 255]]), 9, axis=0), 9, axis=1)
+        >>> has_soft_edges(areas, lossy=False)
         False
     """
     top = int(values.max())
