@@ -287,7 +287,7 @@ def test_bad_predictions(refused, folder, tmp_path, lines, said):
         (("--sensitivity", "0.999"), "calibration cases"),
         (("--strategy", "average"), "--strategy: not for classification"),
         (("--no-baselines", "--metrics", "all"), "--no-baselines, --metrics: not for classification"),
-        (("--tta",), "names none; leave"),
+        (("--tta",), "here there are none; leave"),
         (("--masks", "."), "--masks: for segmentation only"),
         (("--predictions", "made.csv"), "either"),
         (("--columns", "which=what"), "path=image_id"),

@@ -238,7 +238,7 @@ def test_the_positive_class_of_the_training_is_the_one_that_is_meant(cli, config
         assert done.code == 0, done.text
         point = json.loads((out / "predictions.json").read_text())["operating_point"]
         assert list(point["thresholds"]) == ["dark"]
-        assert "Called is dark from a probability of" in done.err
+        assert "Called: dark from a probability of" in done.err
 
 
 @pytest.mark.parametrize("check", ["true", "false"])

@@ -89,13 +89,13 @@ def test_an_ensemble_takes_the_views_of_all():
     alone = [Classifier.from_bundle(one, views=both.views) for one in (mirrored, turned)]
     mean = np.mean([one.predict(pictures(3)) for one in alone], axis=0)
     np.testing.assert_allclose(both.predict(pictures(3)), mean, atol=1e-5)
-    with pytest.raises(InputError, match="names none; leave"):
+    with pytest.raises(InputError, match="here there are none; leave"):
         bundle_views([mirrored, trained(2, flip_vertical=0.5)], (40, 40))
 
 
 def test_a_model_of_pictures_as_they_stand_is_refused():
     for one in (bundle(), trained()):
-        with pytest.raises(InputError, match=r"tiny0 names none; leave .*--tta"):
+        with pytest.raises(InputError, match=r"tiny0: averaging .* here there are none; leave .*--tta"):
             Classifier.from_bundle(one, tta=True)
     with pytest.raises(InputError, match="at least one view"):
         Classifier.from_bundle(bundle(), views=())

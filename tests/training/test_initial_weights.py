@@ -38,3 +38,32 @@ def test_nothing_named_changes_nothing():
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     load_initial(network, None)
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_infinite_variances_start_anew(tmp_path):
+    def layers() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
+
+    source, network = layers(), layers()
+    source[1].running_mean[:] = torch.tensor([5.0, 6.0, 7.0])
+    source[1].running_var[:] = torch.tensor([2.0, torch.inf, 3.0])
+    checkpoint = tmp_path / "run.ckpt"
+    torch.save({"state_dict": {f"network.{k}": v for k, v in source.state_dict().items()}}, checkpoint)
+    load_initial(network, str(checkpoint))
+    assert network[1].running_mean.tolist() == [5.0, 0.0, 7.0]
+    assert network[1].running_var.tolist() == [2.0, 1.0, 3.0]
+    assert torch.equal(network[0].weight, source[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("1.running_var", torch.nan), ("1.running_mean", torch.inf), ("0.weight", torch.inf)],
+)
+def test_weights_that_are_no_numbers_are_refused(tmp_path, name, value):
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
+    state = network.state_dict()
+    state[name].view(-1)[0] = value
+    checkpoint = tmp_path / "run.ckpt"
+    torch.save({"state_dict": {f"network.{k}": v for k, v in state.items()}}, checkpoint)
+    with pytest.raises(BundleError, match=f"{name} hold NaN or infinite"):
+        load_initial(network, str(checkpoint))

@@ -189,6 +189,19 @@ class ClassificationRun(RunBase):
     training: ClassificationTraining = ClassificationTraining()
     decision: DecisionConfig = DecisionConfig()
 
+    @property
+    def positive(self) -> int:
+        """Of two classes, the index of the one that binary measures are of.
+
+        Example:
+            >>> data = ClassificationData(classes=("covid", "other"))
+            >>> decision = DecisionConfig(sensitivity=0.9, positive="covid")
+            >>> ClassificationRun(data=data, decision=decision).positive
+            0
+        """
+        classes, name = self.data.classes or (), self.decision.positive
+        return classes.index(name) if len(classes) == 2 and name is not None else 1
+
     @model_validator(mode="before")
     @classmethod
     def _name_network(cls, values: Any) -> Any:

@@ -10,6 +10,7 @@ from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
 from scalefuse.inference.classifier_views import bundle_views
+from scalefuse.inference.finite_weights import require_finite_weights
 
 
 def classifier_arguments(
@@ -67,7 +68,7 @@ def classifier_arguments(
         kept: ClassificationPostProcessing = arguments["postprocessing"]
         arguments["postprocessing"] = plain.model_copy(update={"temperature": kept.temperature})
     for bundle in bundles:
-        _check_weights(bundle)
+        require_finite_weights(bundle.state, bundle.source)
     return bundles, arguments
 
 
@@ -111,14 +112,3 @@ def _postprocessing(bundle: Bundle, multi_label: bool) -> ClassificationPostProc
             "the bundle is damaged or was edited, make it again."
         )
     return fitted
-
-
-def _check_weights(bundle: Bundle) -> None:
-    import torch
-
-    for name, tensor in bundle.state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BundleError(
-                f"{bundle.source}: the weights {name} hold NaN or infinite values; the model is damaged, "
-                "copy it again or train it again."
-            )

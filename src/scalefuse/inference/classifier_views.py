@@ -33,6 +33,8 @@ def see(batch: Tensor, view: View) -> Tensor:
         >>> see(torch.tensor([[[[1, 2], [3, 4]]]]), (2, True)).tolist()
         [[[[3, 4], [1, 2]]]]
     """
+    if view == AS_IT_STANDS:
+        return batch
     turned = torch.rot90(batch, view[0], (2, 3))
     return (turned.flip(3) if view[1] else turned).contiguous()
 
@@ -92,7 +94,7 @@ def bundle_views(bundles: Sequence[Bundle], size: tuple[int, int]) -> tuple[View
     if len(views) == 1:
         names = ", ".join(str(bundle.source) for bundle in bundles)
         raise InputError(
-            f"Averaging over mirrored or turned views needs models that were trained on the same ones, but "
-            f"{names} names none; leave test-time augmentation (--tta) out."
+            f"{names}: averaging over mirrored or turned views needs models that were trained on the same "
+            "ones, and here there are none; leave test-time augmentation (--tta) out."
         )
     return views

@@ -53,7 +53,7 @@ def classification_measures(
         # Of classes without images, which are left out below.
         warnings.simplefilter("ignore")
         found = _of_labels(logits, targets) if multi_label else _of_classes(logits, targets, positive)
-    found |= _of_evaluation(logits, targets, multi_label=multi_label, positive=positive)
+        found |= _of_evaluation(logits, targets, multi_label=multi_label, positive=positive)
     return {name: float(found[name]) for name in MEASURES}
 
 

@@ -38,8 +38,6 @@ class ClassificationTask(pl.LightningModule):
         self.loss = loss
         self.monitor = f"val/{config.training.monitor}"
         self.mode = "min" if config.training.monitor in LOWER_IS_BETTER else "max"
-        positive, classes = config.decision.positive, config.data.classes or ()
-        self.positive = classes.index(positive) if positive in classes and len(classes) == 2 else 1
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -64,7 +62,7 @@ class ClassificationTask(pl.LightningModule):
         if not bool(torch.isfinite(logits).all()):
             raise diverged(self.current_epoch)
         measures = classification_measures(
-            logits, targets, multi_label=self.loss.multi_label, positive=self.positive
+            logits, targets, multi_label=self.loss.multi_label, positive=self.run.positive
         )
         self.log_dict({f"val/{name}": value for name, value in measures.items()})
 

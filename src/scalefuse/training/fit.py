@@ -8,7 +8,7 @@ import logging
 import pickle
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
+from scalefuse.inference.finite_weights import require_finite_weights
 from scalefuse.training.callbacks import (
     BatchSeed,
     ClipGradients,
@@ -156,9 +157,11 @@ def fit(
         raise BundleError(
             f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume."
         )
-    finished_epoch = _finished_epoch(last) if resume else None
-    if resume and _stopped_early(last, config.early_stop_patience):
-        return _best_of(folder)
+    finished_epoch = None
+    if resume:
+        finished_epoch, waited = _progress_of(last)
+        if config.early_stop_patience is not None and waited >= config.early_stop_patience:
+            return _best_of(folder)
     if val is None:
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
@@ -222,21 +225,13 @@ def _best_of(folder: Path) -> Path:
     return best if best.is_file() else folder / LAST
 
 
-def _stopped_early(checkpoint: Path, patience: int | None) -> bool:
-    """Whether the run ended because nothing had got better for so many validations."""
-    if patience is None:
-        return False
-    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
-    waited = [
-        state["wait_count"] for name, state in callbacks.items() if name.startswith(PatientStopping.__name__)
-    ]
-    return any(count >= patience for count in waited)
-
-
-def _finished_epoch(checkpoint: Path) -> int:
-    """Number of the last epoch that is in a checkpoint, from 0."""
+def _progress_of(checkpoint: Path) -> tuple[int, int]:
+    """Number of the last epoch that is in a checkpoint, from 0, and validations without a new best."""
     try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"])
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        name = PatientStopping.__name__
+        states = (state for key, state in content["callbacks"].items() if key.startswith(name))
+        return int(content["epoch"]), max((int(state["wait_count"]) for state in states), default=0)
     except (
         pickle.UnpicklingError,
         RuntimeError,
@@ -280,6 +275,9 @@ def _is_finished(line: dict[str, str], finished_epoch: int) -> bool:
 def load_initial(network: nn.Module, source: str | None) -> None:
     """Start from the weights of a bundle or of a run's checkpoint, if one is named.
 
+    Channels of a batch normalisation with an infinite variance, as early bundles in half precision hold
+    them (which ends at 65504), start with new statistics: training measures them within its first steps.
+
     Raises:
         BundleError: It cannot be read, is of another network or of another size, or holds no numbers.
     """
@@ -303,13 +301,20 @@ def load_initial(network: nn.Module, source: str | None) -> None:
             f"{source}: holds the weights of another network than the one configured ({first} is {there} "
             f"there and {here} here); give one of the same network section, or leave init out."
         )
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BundleError(
-                f"{source}: the weights {name} hold NaN or infinite values; the model is damaged, give "
-                "another."
-            )
+    state = _with_new_statistics(state)
+    require_finite_weights(state, source)
     network.load_state_dict(state)
+
+
+def _with_new_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renewed = dict(state)
+    for name, variance in state.items():
+        mean = name.removesuffix("running_var") + "running_mean"
+        if name.endswith(".running_var") and mean in state:
+            infinite = torch.isposinf(variance)
+            renewed[name] = variance.masked_fill(infinite, 1.0)
+            renewed[mean] = state[mean].masked_fill(infinite, 0.0)
+    return renewed
 
 
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:

@@ -76,7 +76,7 @@ class Predictions:
                 f"{label} from a probability of {value:.4g} on"
                 for label, value in self.operating_point.thresholds.items()
             )
-            notes.append(f"Called is {listed}, for a sensitivity of {self.operating_point.sensitivity:g}.")
+            notes.append(f"Called: {listed}, for a sensitivity of {self.operating_point.sensitivity:g}.")
         sets, fits = self.sets(), self.classifier.postprocessing
         if sets is None or self.coverage is None:
             return notes

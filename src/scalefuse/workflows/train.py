@@ -99,8 +99,9 @@ def train(
                 temporary.write_text(text, encoding="utf-8")
             return _train(config, folder, resume=resume and not unfinished, report=report, say=say)
     except BaseException:
-        if is_new:
+        if not kept.is_file():
             (folder / LOCK).unlink(missing_ok=True)
+        if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise

@@ -237,12 +237,11 @@ def _write_bundle(
     )
     logits = classifier.logits(case.read() for case in val_cases)
     targets = found.targets(val_cases)
-    positive = config.decision.positive
     measures = classification_measures(
         torch.from_numpy(logits),
         torch.from_numpy(targets),
         multi_label=found.multi_label,
-        positive=found.classes.index(positive) if positive in found.classes[:2] else 1,
+        positive=config.positive,
     )
     metrics = {f"val/{name}": value for name, value in measures.items()}
     postprocessing = fit_postprocessing(
