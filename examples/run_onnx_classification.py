@@ -9,18 +9,22 @@ a medical device.
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: no usage reports
+import onnxruntime
 
 
 def read_unit(path, channels):
     """The picture as (C, H, W), values in [0, 1]; grey is repeated, colour becomes luma (BT.601)."""
     with Image.open(path) as picture:
-        # Pixels of a palette are indices.
-        pixels = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
+        # Pixels of a palette are indices, and those of one bit are neither 8 nor 16.
+        modes = {"P": "RGB", "1": "L"}
+        pixels = np.asarray(picture.convert(modes[picture.mode]) if picture.mode in modes else picture)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise SystemExit(f"{path}: expected 8 or 16 bits, but got {pixels.dtype}; choose a range first.")
     if pixels.ndim == 3:

@@ -9,18 +9,22 @@ export.json says what ScaleFuse would clean. Research software, not a medical de
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: no usage reports
+import onnxruntime
 
 
 def read_unit(path, channels):
     """The picture as (1, C, H, W), values in [0, 1]; grey is repeated, colour becomes luma (BT.601)."""
     with Image.open(path) as picture:
-        # Pixels of a palette are indices.
-        pixels = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
+        # Pixels of a palette are indices, and those of one bit are neither 8 nor 16.
+        modes = {"P": "RGB", "1": "L"}
+        pixels = np.asarray(picture.convert(modes[picture.mode]) if picture.mode in modes else picture)
     if pixels.ndim == 3:
         pixels = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., 0]
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -30,6 +34,15 @@ def read_unit(path, channels):
         unit = unit @ np.array([0.299, 0.587, 0.114], np.float32)
     unit = unit.transpose(2, 0, 1) if unit.ndim == 3 else np.repeat(unit[None], channels, axis=0)
     return unit[None]
+
+
+def resized(channels, size):
+    """Channels (C, H, W) at another size; bilinear, with antialiasing where it shrinks."""
+    scaled = [
+        np.asarray(Image.fromarray(channel).resize(size[::-1], Image.Resampling.BILINEAR))
+        for channel in channels
+    ]
+    return np.clip(np.stack(scaled), 0, 1)
 
 
 def main():
@@ -55,13 +68,20 @@ def main():
         raise SystemExit("This export has a fixed size: resize the picture to it, and the mask back.")
 
     image = read_unit(arguments.picture, channels)
+    source = image.shape[2:]
+    # A network that was trained on whole pictures of one size sees no others.
+    resize = record["preprocessing"].get("resize")
+    if resize is not None:
+        image = resized(image[0], resize)[None]
     height, width = image.shape[2:]
     # The network takes multiples of this only: mirror the picture at its lower and right edge, crop later.
     multiple = graph["dynamic_axes"]["height"]["multiple_of"]
     padding = ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple))
-    image = np.pad(image, padding, mode="reflect")
+    image = np.pad(image, padding, mode="reflect" if resize is None else "edge")
     (probability,) = session.run(["probability"], {"image": image})
     probability = probability[0, :, :height, :width]
+    if resize is not None:
+        probability = resized(probability, source)
 
     if record["multi_label"]:
         raise SystemExit("Several labels may hold at once: write one mask per channel of `probability`.")

@@ -13,7 +13,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 def test_a_model_is_exported(cli, model, tmp_path):
     done = cli("export", model, "--to", "onnx", "-o", tmp_path / "out", "--size", 32, 48, "--batch", 1)
     assert done.code == 0, done.err
-    assert "fused picture" in done.out
+    assert "picture fused" in done.out
     assert "pixels within 1: 1.0000" in done.out
     record = json.loads((tmp_path / "out" / "export.json").read_text())
     assert record["graphs"][0]["inputs"][0]["shape"] == [1, 1, 32, 48]

@@ -156,7 +156,7 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "folder.png").mkdir()
     for path, word in [
         (tmp_path / "missing" / "a.png", "does not exist"),
-        (tmp_path / "file" / "a.png", "does not exist"),
+        (tmp_path / "file" / "a.png", "file is a file, not a folder"),
         (tmp_path / "folder.png", "is a folder"),
     ]:
         with pytest.raises(OutputError, match=word):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from scalefuse.data.read import read_image
@@ -84,6 +85,32 @@ def test_segmentation(run, segmentation, segmentation_bundle, heads, tmp_path):
     found = read_image(mask).pixels
     assert set(np.unique(found)) <= {0, 255}
     assert ((found > 0) == segmenter.segment(image).mask).mean() > 0.999
+
+
+@pytest.mark.parametrize("size", [(40, 44), (72, 80)])
+def test_segmentation_by_a_model_of_whole_pictures(
+    run, segmentation, segmentation_bundle, heads, tmp_path, size
+):
+    exported = shutil.copytree(segmentation[0], tmp_path / "exported")
+    record = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    record["preprocessing"]["resize"] = size
+    (exported / "export.json").write_text(json.dumps(record))
+    picture, values = heads / "set/images/1.png", tmp_path / "probability.npy"
+    run("run_onnx_segmentation.py", exported, picture, tmp_path / "mask.png", "--probability", values)
+    expected = Segmenter.from_bundle(segmentation_bundle, resize=size).probabilities(read_image(picture))
+    as_it_stands = Segmenter.from_bundle(segmentation_bundle).probabilities(read_image(picture))
+    np.testing.assert_allclose(np.load(values), expected, atol=1e-3)
+    assert np.abs(as_it_stands - expected).max() > 0.01
+
+
+def test_pictures_of_one_bit(run, segmentation, heads, tmp_path):
+    masks = []
+    with PIL.Image.open(heads / "set/masks/1.png") as picture:
+        for mode in ("1", "L"):
+            picture.convert(mode).save(tmp_path / f"{mode}.png")
+            run("run_onnx_segmentation.py", segmentation[0], tmp_path / f"{mode}.png", tmp_path / "mask.png")
+            masks.append((tmp_path / "mask.png").read_bytes())
+    assert masks[0] == masks[1]
 
 
 def test_classification(run, classification, classification_bundle, heads):

@@ -1,6 +1,7 @@
 """Exports of every task: what is written, that it computes the same, at sizes that it was not traced at."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -9,9 +10,13 @@ import torch
 
 from scalefuse.bundle import load_bundle
 from scalefuse.data.read import read_image
+from scalefuse.data.write import write_image
 from scalefuse.errors import BundleError, InputError, OutputError
+from scalefuse.export.page import export_page
+from scalefuse.export.parity import compare
 from scalefuse.export.record import ExportRecord
 from scalefuse.export.runtime import open_graph
+from scalefuse.export.samples import find_samples
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.fuser import Fuser
 from scalefuse.workflows.export import ExportOptions, export
@@ -172,7 +177,37 @@ def test_int8_reports_its_loss_in_the_task(shipped, heads, tmp_path):
     assert record.parity.max_abs_difference > 1e-3
     nodes = {node.op_type for node in onnx.load(tmp_path / "int8" / "encoder.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= nodes
-    assert "in 8 bits; loss" in (tmp_path / "int8" / "README.md").read_text()
+    page = (tmp_path / "int8" / "README.md").read_text()
+    assert "in 8 bits; loss" in page
+    # What users get, and a strategy that decodes.
+    assert record.parity.strategies == ("guided_bands", "two_scale_energy_ratio")
+    assert "picture fused by guided_bands and by two_scale_energy_ratio" in page
+    assert f"fused by {quantised.loss.strategy}: " in page
+    assert record.parity.num_images == quantised.loss.num_images == 3
+
+
+def test_the_largest_loss_of_all_strategies_counts(shipped, heads):
+    samples, network = find_samples(shipped, heads / "pairs"), shipped.build_network()
+
+    def encoder(image):
+        with torch.inference_mode():
+            return {"features": network.encode(torch.from_numpy(image)).numpy()}
+
+    def decoder(features):
+        with torch.inference_mode():
+            return {"fused": 0.02 * network.decode(torch.from_numpy(features)).clamp(0, 1).numpy()}
+
+    # Only a strategy that decodes loses by a broken decoder.
+    found = compare(shipped, {"encoder": encoder, "decoder": decoder}, samples, "onnx", "int8")
+    assert found.loss.strategy == "two_scale_energy_ratio"
+    assert found.loss.loss > 0.05
+
+
+def test_the_page_says_what_a_model_of_whole_pictures_takes(segmentation):
+    record = segmentation[1]
+    assert "whole pictures" not in export_page(record)
+    whole = record.model_copy(update={"preprocessing": {**record.preprocessing, "resize": [40, 48]}})
+    assert "whole pictures of 40×48" in export_page(whole)
 
 
 def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(
@@ -210,7 +245,7 @@ def test_an_export_that_computes_something_else_is_refused(
 
 
 def test_an_older_export_is_replaced_and_other_folders_are_left_alone(
-    fusion, fusion_bundle, heads, tmp_path, monkeypatch
+    fusion, fusion_bundle, heads, tmp_path, monkeypatch, traced_once
 ):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
@@ -221,6 +256,31 @@ def test_an_older_export_is_replaced_and_other_folders_are_left_alone(
     with pytest.raises(BundleError):
         export("no-such-model", folder, ExportOptions("onnx"))
     assert json.loads((folder / "export.json").read_text())["created"] == record.created
+    with pytest.raises(OutputError, match=r"old\.txt beside it would be lost"):
+        export(fusion_bundle, folder, ExportOptions("onnx"))
+    assert (folder / "old.txt").is_file()
+    (folder / "old.txt").unlink()
+    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", traced_once)
+    again = shutil.copytree(folder, tmp_path / "again")
+    newer = export(fusion_bundle, again, ExportOptions("onnx", "fp16", images=heads / "pairs"))
+    assert ExportRecord.model_validate_json((again / "export.json").read_text()) == newer
+
+
+@pytest.mark.parametrize(("precision", "smallest"), [("fp32", "at least 16×16"), ("int8", "at least 41×41")])
+def test_a_pair_that_is_too_small_is_named_before_the_work(
+    fusion_bundle, tmp_path, monkeypatch, precision, smallest
+):
+    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", None)
+    for name in ("CT", "MRI"):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        write_image(tmp_path / "pairs" / name / "small.png", np.full((15, 60), 0.5), bits=8)
+    pairs = tmp_path / "pairs"
+    options = ExportOptions(
+        "onnx", precision, images=pairs, calibration=pairs if precision == "int8" else None
+    )
+    with pytest.raises(InputError, match=rf"CT/small\.png: 15×60 pixels, but {smallest}"):
+        export(fusion_bundle, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +290,8 @@ def test_an_older_export_is_replaced_and_other_folders_are_left_alone(
         ({"calibration": "set"}, "for int8, but fp32"),
         ({"batch": 0}, "at least 1 image"),
         ({"size": (40, 44)}, "use 40×48"),
-        ({"max_loss": 1.5}, "from 0 to 1"),
+        ({"precision": "int8", "calibration": "set", "max_loss": 1.5}, "from 0 to 1"),
+        ({"max_loss": 0.02}, "for int8, but fp32"),
         ({"images": "nowhere"}, "no such folder"),
         ({"images": "set/images/0.png"}, "is a file"),
     ],

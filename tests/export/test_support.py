@@ -49,3 +49,14 @@ def test_a_missing_extra_is_named(monkeypatch, engine, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=f"{package}.*pip install '{extra}'"):
         require_packages(engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "package"), [("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("openvino", "openvino")]
+)
+def test_a_package_that_does_not_load_is_named(monkeypatch, tmp_path, engine, package):
+    (tmp_path / f"{package}.py").write_text("raise ImportError('libfoo.so: cannot open')")
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError, match=f"{package}, .* does not load .libfoo.so: cannot open"):
+        require_packages(engine)

@@ -44,15 +44,16 @@ def export(
         typer.Option(help="Pictures that int8 takes its ranges from, with masks or labels if any."),
     ] = None,
     max_loss: Annotated[
-        float, typer.Option(help="Largest loss of mean Dice, accuracy or VIF that int8 may cost.")
-    ] = 0.01,
+        float | None,
+        typer.Option(help="Largest loss of mean Dice, accuracy or VIF that int8 may cost; 0.01 by default."),
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Pictures to compare with torch on, with masks or labels if any.")
     ] = None,
 ) -> None:
     """Write a model for ONNX Runtime or OpenVINO, checked against torch on real pictures.
 
-    Every runtime takes fp32, fp16 (half the file, arithmetic in 32 bits) and int8 (with --calibration);
+    Every runtime takes fp32, fp16 (smaller files, arithmetic in 32 bits) and int8 (with --calibration);
     OpenVINO takes bf16 too, for which ONNX Runtime has no convolution on CPUs.
 
     Example: scalefuse export msrf-net-nuclei --to onnx -o nuclei-onnx

@@ -43,6 +43,8 @@ def _target(path: Path, *, is_folder: bool) -> Path:
             )
         if not is_folder and target.exists() and not target.is_file():
             raise OutputError(f"{path}: is not an ordinary file; give the name of a new or an ordinary file.")
+        if target.parent.exists() and not target.parent.is_dir():
+            raise OutputError(f"{path}: {path.parent} is a file, not a folder; choose another name.")
         if not target.parent.is_dir():
             raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first.")
     except OutputError:

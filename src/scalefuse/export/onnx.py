@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -142,15 +141,3 @@ def _name_axes(tensor: Any, graph: Graph) -> None:
     for axis, name in names.items():
         assert not dims[axis].HasField("dim_value"), f"{tensor.name}: axis {axis} was traced as a constant"
         dims[axis].dim_param = name
-
-
-def quiet_onnxruntime() -> None:
-    """Keep ONNX Runtime and its quantiser from advising on the terminal.
-
-    Example:
-        >>> quiet_onnxruntime()
-    """
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(3)
-    logging.getLogger("onnxruntime").setLevel(logging.ERROR)

@@ -6,7 +6,10 @@ from scalefuse.export.record import RECORD, ExportRecord, GraphRecord
 from scalefuse.fusion import GUIDED
 
 _OPEN = {
-    "onnx": """import numpy as np, onnxruntime
+    "onnx": """import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: no usage reports
+import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 {input} = np.zeros({shape}, np.float32)  # values in [0, 1]
@@ -48,6 +51,14 @@ def export_page(record: ExportRecord) -> str:
             if name != "batch" and graph.role != "decoder":
                 multiple = f", multiples of {axis.multiple_of}" if axis.multiple_of > 1 else ""
                 lines += ["", f"`{name}`: from {axis.smallest} pixels on{multiple}."]
+    resize = record.preprocessing.get("resize")
+    if resize and record.task == "segmentation":
+        lines += [
+            "",
+            f"**The network was trained on whole pictures of {resize[0]}×{resize[1]}** (height and width): "
+            "bring every picture to that size, bilinear with antialiasing, and the probabilities back to the "
+            "picture's own. At another size the results are worse without any warning.",
+        ]
     lines += ["", *(f"- `{one.name}`: {one.meaning}." for graph in record.graphs for one in graph.outputs)]
     if record.strategy:
         lines.append(
@@ -94,10 +105,11 @@ def _checked(record: ExportRecord) -> list[str]:
         lines.append(f"| {name} | {value:.4g} | {parity.bounds.get(name, '')} |")
     if record.quantisation is not None:
         loss = record.quantisation.loss
+        by = f", fused by {loss.strategy}" if loss.strategy else ""
         lines += [
             "",
             f"Quantised with {record.quantisation.images}. Mean {loss.measure} against {loss.against} on "
-            f"{loss.images}: {loss.float32:.4f} in float32, {loss.exported:.4f} in 8 bits; loss "
+            f"{loss.images}{by}: {loss.float32:.4f} in float32, {loss.exported:.4f} in 8 bits; loss "
             f"{loss.loss:.4f}, at most {loss.limit:g} was accepted.",
         ]
     return lines

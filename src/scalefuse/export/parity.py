@@ -61,6 +61,8 @@ class _Findings:
     output: str
     measure: Any
     against: Any
+    strategies: tuple[str, ...] = ()
+    strategy: str | None = None
     num: int = 0
     largest: float = 0.0
     total: float = 0.0
@@ -144,6 +146,7 @@ def compare(
         mean_abs_difference=found.total / found.values,
         agreement=agreement,
         bounds=bounds,
+        strategies=found.strategies,
     )
     if precision != "int8":
         return Comparison(parity, None)
@@ -157,6 +160,7 @@ def compare(
         exported=exported,
         loss=float32 - exported,
         limit=max_loss,
+        strategy=found.strategy,
     )
     return Comparison(parity, loss)
 
@@ -174,24 +178,37 @@ def _fusion(
     from scalefuse.inference.fuser import Fuser
     from scalefuse.metrics.fusion.vif import visual_information_fidelity
 
-    found = _Findings("fused picture, grey, in [0, 1]", "vif", "sources")
-    # Both graphs must take part in what is compared; a strategy that decodes nothing would leave one out.
-    own = bundle.info.strategy
-    strategy = own if own in STRATEGIES else DECODED_DEFAULT
-    reference = Fuser.from_bundle(bundle, strategy=strategy)
-    exported = Fuser(engine_of(runs), strategy=strategy)
-    for sample in samples.samples:
-        first, second = (resized(grey(picture), size) for picture in (sample.image, sample.other))
-        wanted, got = reference(first, second), exported(first, second)
-        found.add(wanted, got)
-        levels = np.abs(np.rint(wanted * 255) - np.rint(got * 255))
-        found.agree(pixels_within_1=float((levels <= 1).mean()), pixels_within_4=float((levels <= 4).mean()))
-        if not measure:
-            # VIF takes no pictures below 41 pixels, the network does.
-            continue
-        sources = first.astype(np.float64) * 255, second.astype(np.float64) * 255
-        for picture, values in ((wanted, found.float32), (got, found.exported)):
-            values.append(visual_information_fidelity(np.rint(picture * 255), *sources))
+    own = bundle.info.strategy or DECODED_DEFAULT
+    # Both graphs must take part in what is compared; a strategy that decodes nothing leaves one out.
+    strategies = (own,) if own in STRATEGIES else (own, DECODED_DEFAULT)
+    found = _Findings(
+        f"picture fused by {' and by '.join(strategies)}, grey, in [0, 1]", "vif", "sources", strategies
+    )
+    losses: dict[str, _Findings] = {}
+    for strategy in strategies:
+        reference = Fuser.from_bundle(bundle, strategy=strategy)
+        exported = Fuser(engine_of(runs), strategy=strategy)
+        measured = losses[strategy] = _Findings("", "", "")
+        for sample in samples.samples:
+            first, second = (resized(grey(picture), size) for picture in (sample.image, sample.other))
+            wanted, got = reference(first, second), exported(first, second)
+            found.add(wanted, got)
+            levels = np.abs(np.rint(wanted * 255) - np.rint(got * 255))
+            found.agree(
+                pixels_within_1=float((levels <= 1).mean()), pixels_within_4=float((levels <= 4).mean())
+            )
+            if not measure:
+                # VIF takes no pictures below 41 pixels, the network does.
+                continue
+            sources = first.astype(np.float64) * 255, second.astype(np.float64) * 255
+            for picture, values in ((wanted, measured.float32), (got, measured.exported)):
+                values.append(visual_information_fidelity(np.rint(picture * 255), *sources))
+    found.num = len(samples.samples)
+    if measure:
+        found.strategy = max(
+            losses, key=lambda name: float(np.mean(losses[name].float32) - np.mean(losses[name].exported))
+        )
+        found.float32, found.exported = losses[found.strategy].float32, losses[found.strategy].exported
     return found
 
 

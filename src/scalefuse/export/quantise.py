@@ -12,6 +12,7 @@ import torch
 
 from scalefuse.data.read import silenced
 from scalefuse.errors import InputError
+from scalefuse.inference.engines.packages import import_onnxruntime
 
 if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
@@ -138,9 +139,9 @@ def quantise(source: Path, target: Path, graph: Graph, inputs: CalibrationInputs
         InputError: there are no inputs.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    from scalefuse.export.onnx import quiet_onnxruntime
+    import_onnxruntime()
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     nodes = [node.name for node in onnx.load(source).graph.node if node.op_type in _QUANTISED]
     if graph.role == "decoder" or len(nodes) < _FEWEST:
@@ -161,7 +162,6 @@ def quantise(source: Path, target: Path, graph: Graph, inputs: CalibrationInputs
                 batch = np.repeat(batch, graph.batch, axis=0)[: graph.batch]
             return {graph.input_name: batch}
 
-    quiet_onnxruntime()
     # Advice to optimise the graph first is logged to the root; the exporter has done so.
     with silenced("root"):
         quantize_static(

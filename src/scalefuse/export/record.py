@@ -74,6 +74,8 @@ class Parity(Schema):
             class (or ``labels``: of equal labels), ``pixels_within_1`` and ``pixels_within_4`` share of
             pixels that differ by at most 1 or 4 of 255.
         bounds: what was demanded: at most for differences, at least for agreement.
+        strategies: for fusion, what joined the features. The model's own, and another that decodes where its
+            own does not, so that both graphs take part. Differences are the largest of all, shares the means.
     """
 
     images: str
@@ -83,6 +85,7 @@ class Parity(Schema):
     mean_abs_difference: float
     agreement: dict[str, float] = Field(default_factory=dict)
     bounds: dict[str, float] = Field(default_factory=dict)
+    strategies: tuple[str, ...] = ()
 
     def broken(self) -> list[str]:
         """The bounds that do not hold, in words.
@@ -120,6 +123,7 @@ class TaskLoss(Schema):
         exported: mean measure of the export.
         loss: the first minus the second.
         limit: largest loss that was accepted.
+        strategy: for fusion, what joined the features; of several, the one with the largest loss.
     """
 
     measure: Literal["dice", "accuracy", "vif"]
@@ -130,6 +134,7 @@ class TaskLoss(Schema):
     exported: float
     loss: float
     limit: float
+    strategy: str | None = None
 
 
 class Quantisation(Schema):

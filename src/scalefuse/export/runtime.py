@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scalefuse.export.support import ExportEngine
-from scalefuse.inference.engines.packages import import_openvino
+from scalefuse.inference.engines.packages import import_onnxruntime, import_openvino
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,11 +46,7 @@ def open_graph(
 
 
 def _onnxruntime(file: Path) -> Run:
-    import onnxruntime
-
-    from scalefuse.export.onnx import quiet_onnxruntime
-
-    quiet_onnxruntime()
+    onnxruntime = import_onnxruntime()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])

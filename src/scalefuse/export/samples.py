@@ -72,7 +72,7 @@ class Samples:
         return all(sample.target is not None for sample in self.samples)
 
 
-def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
+def find_samples(bundle: Bundle, folder: Path | None, *, smallest_pair: int = 1) -> Samples:
     """Pictures for a bundle's task.
 
     Args:
@@ -80,9 +80,10 @@ def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
         folder: for segmentation pictures, or ``images/`` and ``masks/`` as for training; for classification
             pictures, or a data set with labels as for training; for fusion two folders with pictures of the
             same names. Without one, images that come with ScaleFuse, or for fusion drawn heads.
+        smallest_pair: pixels that the sides of pictures for fusion must have.
 
     Raises:
-        InputError: no such folder, or nothing fitting in it.
+        InputError: no such folder, nothing fitting in it, or a pair that is too small.
 
     Example:
         >>> from scalefuse.bundle import load_bundle
@@ -94,7 +95,7 @@ def find_samples(bundle: Bundle, folder: Path | None) -> Samples:
         what = "is a file" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {what}, but a folder of pictures was expected; check the name.")
     if task == "fusion":
-        found = _phantoms() if folder is None else _pairs(folder)
+        found = _phantoms() if folder is None else _pairs(folder, smallest_pair)
     elif task == "segmentation":
         found = _segmentation(bundle, SHIPPED_SAMPLES / "nuclei" if folder is None else folder)
     else:
@@ -173,7 +174,7 @@ def _phantoms() -> list[Sample]:
     return samples
 
 
-def _pairs(folder: Path) -> list[Sample]:
+def _pairs(folder: Path, smallest: int) -> list[Sample]:
     parts = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     if len(parts) != 2:
         raise InputError(
@@ -188,6 +189,12 @@ def _pairs(folder: Path) -> list[Sample]:
             raise InputError(
                 f"{pair.a} and {pair.b} differ in size: {first.shape[:2]} and {second.shape[:2]}; resample "
                 "one onto the other."
+            )
+        if min(first.shape[:2]) < smallest:
+            height, width = first.shape[:2]
+            raise InputError(
+                f"{pair.a}: {height}×{width} pixels, but at least {smallest}×{smallest} are needed; take it "
+                "out, or give a size for all of them (--size)."
             )
         samples.append(Sample(first, other=second))
     return samples

@@ -6,6 +6,7 @@ import importlib.util
 from typing import Literal, NamedTuple
 
 from scalefuse.errors import InputError, MissingExtraError
+from scalefuse.inference.engines.packages import import_onnxruntime, import_openvino, import_package
 
 ExportEngine = Literal["onnx", "openvino"]
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -28,11 +29,11 @@ class Support(NamedTuple):
 
 SUPPORT: dict[tuple[ExportEngine, ExportPrecision], Support] = {
     ("onnx", "fp32"): Support(True, "weights and arithmetic in 32 bits"),
-    ("onnx", "fp16"): Support(True, "weights in 16 bits: half the file; arithmetic in 32 bits"),
+    ("onnx", "fp16"): Support(True, "large weights in 16 bits; arithmetic in 32 bits"),
     ("onnx", "bf16"): Support(False, "ONNX Runtime has no bf16 convolution on CPUs"),
     ("onnx", "int8"): Support(True, "convolutions and matrix products in 8 bits, the rest in 32"),
     ("openvino", "fp32"): Support(True, "weights and arithmetic in 32 bits"),
-    ("openvino", "fp16"): Support(True, "weights in 16 bits: half the file; arithmetic in 32 bits"),
+    ("openvino", "fp16"): Support(True, "large weights in 16 bits; arithmetic in 32 bits"),
     ("openvino", "bf16"): Support(True, "weights in 32 bits; arithmetic in bf16, on CPUs that have it"),
     ("openvino", "int8"): Support(True, "convolutions and matrix products in 8 bits, the rest in 32"),
 }
@@ -95,10 +96,10 @@ def support_table() -> str:
 
 
 def require_packages(engine: ExportEngine) -> None:
-    """Make sure that the packages of a runtime are installed.
+    """Make sure that the packages of a runtime are installed and load.
 
     Raises:
-        MissingExtraError: one is not; the message names the extra.
+        MissingExtraError: one is not, or does not; the message names the extra or the package.
 
     Example:
         >>> require_packages("onnx")
@@ -114,3 +115,9 @@ def require_packages(engine: ExportEngine) -> None:
             f"Exporting to {engine} needs packages that are not installed: {absent}; install them with "
             f"`pip install 'scalefuse[{','.join(extras)}]'`."
         )
+    # Before the work, not after it: a package may be there and not load.
+    import_onnxruntime()
+    for name in ("onnx", "onnxscript"):
+        import_package(name, "onnxruntime")
+    if engine == "openvino":
+        import_openvino()

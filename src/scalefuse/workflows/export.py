@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.catalog import NETWORKS
 from scalefuse.data.atomic import atomic_folder
 from scalefuse.errors import InputError, OutputError
-from scalefuse.export.graphs import Graph, graphs_of
+from scalefuse.export.graphs import Graph, Role, graphs_of
 from scalefuse.export.onnx import OPSET, halve_weights, to_onnx
 from scalefuse.export.openvino import runtime_options, to_openvino
 from scalefuse.export.page import export_page
@@ -31,12 +32,18 @@ from scalefuse.export.record import (
 from scalefuse.export.runtime import Run, open_graph
 from scalefuse.export.samples import find_samples
 from scalefuse.export.support import ExportEngine, ExportPrecision, check_support, require_packages
+from scalefuse.metrics.fusion.vif import MIN_SIZE as VIF_SIZE
 from scalefuse.version import __version__
 
 if TYPE_CHECKING:
     from scalefuse.networks.spec import Task
 
 _MEASURES: dict[Task, str] = {"fusion": "VIF", "segmentation": "Dice", "classification": "accuracy"}
+
+
+_OUTPUTS = {RECORD, "README.md"} | {
+    f"{role}.{suffix}" for role in get_args(Role) for suffix in ("onnx", "xml", "bin")
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class ExportOptions:
         size: height and width to fix; free where the network allows it by default.
         batch: number of images to fix; free by default.
         calibration: folder with pictures that int8 takes its ranges from.
-        max_loss: largest loss of mean Dice, accuracy or VIF that int8 may cost.
+        max_loss: largest loss of mean Dice, accuracy or VIF that int8 may cost; 0.01 by default.
         images: folder with pictures to check on; by default those of the calibration, or some that come with
             ScaleFuse.
     """
@@ -59,7 +66,7 @@ class ExportOptions:
     size: tuple[int, int] | None = None
     batch: int | None = None
     calibration: Path | None = None
-    max_loss: float = DEFAULT_MAX_LOSS
+    max_loss: float | None = None
     images: Path | None = None
 
 
@@ -97,9 +104,14 @@ def export(
     require_packages(options.engine)
     _check_target(output)
     graphs = graphs_of(bundle, size=options.size, batch=options.batch)
-    calibration = find_samples(bundle, options.calibration) if options.calibration else None
-    samples = calibration if calibration and not options.images else find_samples(bundle, options.images)
+    smallest = _smallest_pair(bundle, options)
+    calibration = samples = None
+    if options.calibration:
+        calibration = samples = find_samples(bundle, options.calibration, smallest_pair=smallest)
+    if samples is None or options.images:
+        samples = find_samples(bundle, options.images, smallest_pair=smallest)
     size = options.size
+    max_loss = DEFAULT_MAX_LOSS if options.max_loss is None else options.max_loss
     with atomic_folder(output) as folder, tempfile.TemporaryDirectory(prefix="scalefuse-") as temporary:
         work = Path(temporary)
         traced = _trace(bundle, graphs, work, say)
@@ -122,7 +134,7 @@ def export(
             for role, file in files.items()
         }
         found = compare(
-            bundle, runs, samples, options.engine, options.precision, size=size, max_loss=options.max_loss
+            bundle, runs, samples, options.engine, options.precision, size=size, max_loss=max_loss
         )
         _refuse(bundle, found, options)
         record = _record(bundle, graphs, files, found, options, properties)
@@ -147,13 +159,35 @@ def _check(options: ExportOptions) -> None:
             f"Calibration pictures are for int8, but {options.precision} was asked for; leave them out, or "
             "give them as pictures to check on (--images)."
         )
-    if not 0 <= options.max_loss <= 1:
+    if options.precision != "int8" and options.max_loss is not None:
+        raise InputError(
+            f"A largest loss (--max-loss) is for int8, but {options.precision} was asked for; leave it out."
+        )
+    if options.max_loss is not None and not 0 <= options.max_loss <= 1:
         raise InputError(f"Expected a largest loss from 0 to 1, but got {options.max_loss:g}.")
 
 
+def _smallest_pair(bundle: Bundle, options: ExportOptions) -> int:
+    """Pixels that pictures for fusion need; the phantoms and those brought to a size have them."""
+    if options.size is not None:
+        return 1
+    least = NETWORKS[bundle.info.network.name].min_size
+    return max(least, VIF_SIZE) if options.precision == "int8" else least
+
+
 def _check_target(output: Path) -> None:
-    if output.is_dir() and any(output.iterdir()) and not (output / RECORD).is_file():
+    """An older export is replaced as a whole: nothing else may lie in it."""
+    if not output.is_dir():
+        return
+    found = {one.name for one in output.iterdir()}
+    if found and RECORD not in found:
         raise OutputError(f"{output}: a folder with other files stands there; give a new one for the export.")
+    if foreign := sorted(found - _OUTPUTS):
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise OutputError(
+            f"{output}: an older export stands there, but {foreign[0]}{more} beside it would be lost; move "
+            "that away, or give another folder."
+        )
 
 
 def _trace(bundle: Bundle, graphs: list[Graph], work: Path, say: Callable[[str], None]) -> dict[str, Path]:
@@ -196,11 +230,11 @@ def _refuse(bundle: Bundle, found: Comparison, options: ExportOptions) -> None:
         )
     loss = found.loss
     # Written so that NaN is refused.
-    if loss is not None and not loss.loss <= options.max_loss:
+    if loss is not None and not loss.loss <= loss.limit:
         raise InputError(
             f"int8 costs {loss.loss:.4f} of mean {_MEASURES[bundle.info.task]} ({loss.float32:.4f} in "
             f"float32, {loss.exported:.4f} in 8 bits, against {loss.against}) on {loss.images}, but at most "
-            f"{options.max_loss:g} was accepted. Nothing was written; calibrate with more pictures, accept "
+            f"{loss.limit:g} was accepted. Nothing was written; calibrate with more pictures, accept "
             "more (--max-loss), or choose fp16."
         )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scalefuse.catalog import NETWORKS
-from scalefuse.inference.engines.choice import WORTH_COMPILING, WORTH_SHORTENING, choose_engine
+from scalefuse.inference.engines.choice import WORTH_SHORTENING, choose_engine, worth_compiling
 from scalefuse.inference.engines.hardware import read_machine
 from scalefuse.inference.engines.packages import EXTRA, NEEDED, missing_packages
 from scalefuse.version import __version__
@@ -33,13 +33,13 @@ def installation() -> dict[str, Any]:
         for engine, extra in EXTRA.items()
     }
     automatic: dict[str, Any] = {}
-    for name, worth_compiling in WORTH_COMPILING.items():
+    for name, network in NETWORKS.items():
         steps: list[dict[str, Any]] = []
-        for size in (0.0, WORTH_SHORTENING, worth_compiling):
+        for size in (0.0, WORTH_SHORTENING, worth_compiling(name)):
             choice = str(choose_engine(network=name, megapixels=size))
             if not steps or steps[-1]["computed_by"] != choice:
                 steps.append({"from_megapixels": size, "computed_by": choice})
-        automatic[name] = {"task": NETWORKS[name].task, "jobs": steps}
+        automatic[name] = {"task": network.task, "jobs": steps}
     return {
         "scalefuse": __version__,
         "python": platform.python_version(),

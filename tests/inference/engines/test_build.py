@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import scalefuse
-from scalefuse.errors import InputError
+from scalefuse.errors import InputError, MissingExtraError
 from scalefuse.inference.engines import build
 from scalefuse.inference.engines.build import FallbackBackend, build_engine
 from scalefuse.inference.engines.choice import EngineChoice, Job
@@ -21,8 +21,13 @@ class Broken:
         self.tried += 1
         if self.when == "compile":
             raise self.error
+        runs = 0
 
         def call(*inputs):
+            nonlocal runs
+            runs += 1
+            if self.when == "second run" and runs == 1:
+                return inputs[0] + 100
             raise self.error
 
         return call
@@ -31,21 +36,41 @@ class Broken:
 @pytest.mark.parametrize("when", ["compile", "run"])
 def test_torch_takes_over(when):
     broken = Broken(RuntimeError("no such operation"), when)
-    run = FallbackBackend(broken).compile(Part(torch.nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
+    choice = EngineChoice("openvino", "fp32", may_fall_back=True)
+    run = FallbackBackend(broken, choice.failures).compile(Part(torch.nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
+    assert str(choice) == "openvino in fp32 on the CPU"
     for _ in range(2):
         assert torch.equal(run(torch.tensor([[[[-1.0, 2.0]]]])), torch.tensor([[[[0.0, 2.0]]]]))
     assert broken.tried == 1
+    assert str(choice) == "torch in fp32 on the CPU, where openvino failed (no such operation)"
+
+
+def test_torch_takes_over_later_too():
+    failures = []
+    backend = FallbackBackend(Broken(RuntimeError("not at this size"), "second run"), failures)
+    run = backend.compile(Part(torch.nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
+    found = [run(-torch.ones(1, 1, 1, 1)).item() for _ in range(3)]
+    assert found == [99, 0, 0]
+    assert failures == ["not at this size"]
+
+
+def test_torch_takes_over_from_a_package_that_does_not_load():
+    failures = []
+    backend = FallbackBackend(Broken(MissingExtraError("does not load"), "compile"), failures)
+    run = backend.compile(Part(torch.nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
+    assert run(-torch.ones(1, 1, 1, 1)).item() == 0
+    assert failures == ["does not load"]
 
 
 @pytest.mark.parametrize("error", [InputError("the user's"), MemoryError()])
 def test_what_torch_cannot_mend_is_raised(error):
-    run = FallbackBackend(Broken(error, "run")).compile(Part(torch.nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
+    run = FallbackBackend(Broken(error, "run"), []).compile(Part(torch.nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
     with pytest.raises(type(error)):
         run(torch.zeros(1, 1, 1, 1))
 
 
 def test_whole_networks_survive_a_broken_engine(tiny, monkeypatch):
-    backend = FallbackBackend(Broken(RuntimeError("broken"), "compile"))
+    backend = FallbackBackend(Broken(RuntimeError("broken"), "compile"), [])
     monkeypatch.setattr(build, "_backend", lambda choice: backend)
     for name in ("dilran", "msrf_net", "hifuse"):
         config, network = tiny(name)

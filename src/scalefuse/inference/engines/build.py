@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from scalefuse.catalog import NETWORKS
-from scalefuse.errors import ScaleFuseError
+from scalefuse.errors import MissingExtraError, ScaleFuseError
 from scalefuse.inference.engines.choice import EngineChoice, Job, choose_engine
 from scalefuse.inference.engines.networks import ClassifierParts, FusionParts, SegmentationParts
 from scalefuse.inference.engines.protocol import Backend, Compiled, Part
@@ -92,47 +92,56 @@ def bundle_engine(
 
 
 class FallbackBackend:
-    """Another backend where torch takes over from whatever the other one cannot compile or run.
+    """Another backend where torch takes over from whatever the other one cannot load, compile or run.
 
     Args:
         first: the preferred backend.
+        failures: what failed is added to it, once for each part.
 
     Example:
         >>> import torch
         >>> class Broken(TorchBackend):
         ...     def compile(self, part):
         ...         raise RuntimeError("no such operation")
-        >>> run = FallbackBackend(Broken()).compile(Part(nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
-        >>> run(-torch.ones(1, 1, 1, 1))
-        tensor([[[[0.]]]])
+        >>> failures = []
+        >>> run = FallbackBackend(Broken(), failures).compile(Part(nn.ReLU(), (torch.zeros(1, 1, 2, 2),)))
+        >>> run(-torch.ones(1, 1, 1, 1)), failures
+        (tensor([[[[0.]]]]), ['no such operation'])
     """
 
-    def __init__(self, first: Backend) -> None:
-        self._first, self._second = first, TorchBackend()
+    def __init__(self, first: Backend, failures: list[str]) -> None:
+        self._first, self._second, self._failures = first, TorchBackend(), failures
         self.fixes_classifiers, self.sums_roughly = first.fixes_classifiers, first.sums_roughly
 
     def compile(self, part: Part) -> Compiled:
-        """Make a part runnable, by torch where the preferred backend fails."""
+        """Make a part runnable, by torch from the first failure of the preferred backend on."""
         run: Compiled | None = None
+        failed = False
 
         def call(*inputs: Tensor) -> Any:
-            nonlocal run
-            if run is not None:
-                return run(*inputs)
-            try:
-                first = self._first.compile(part)
-                output = first(*inputs)
-            except (ScaleFuseError, MemoryError):
-                raise
-            except Exception as error:
-                # Whatever it is: nobody asked for this engine, and torch computes the same.
-                _LOG.info("%s failed, torch takes over: %s", type(self._first).__name__, error)
-                run = self._second.compile(part)
-                return run(*inputs)
-            run = first
-            return output
+            nonlocal run, failed
+            if not failed:
+                try:
+                    if run is None:
+                        run = self._first.compile(part)
+                    return run(*inputs)
+                except Exception as error:
+                    # Nobody asked for this engine, and torch computes the same.
+                    if not _torch_may_mend(error):
+                        raise
+                    _LOG.info("%s failed, torch takes over: %s", type(self._first).__name__, error)
+                    self._failures.append(str(error))
+                    run, failed = self._second.compile(part), True
+            assert run is not None
+            return run(*inputs)
 
         return call
+
+
+def _torch_may_mend(error: Exception) -> bool:
+    if isinstance(error, MissingExtraError):
+        return True
+    return not isinstance(error, ScaleFuseError | MemoryError)
 
 
 def _backend(choice: EngineChoice) -> Backend:
@@ -147,4 +156,4 @@ def _backend(choice: EngineChoice) -> Backend:
         backend = ONNXRuntimeBackend()
     else:
         backend = TorchBackend(device=choice.device, compiled=choice.engine == "compiled")
-    return FallbackBackend(backend) if choice.may_fall_back else backend
+    return FallbackBackend(backend, choice.failures) if choice.may_fall_back else backend

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from scalefuse.errors import InputError
@@ -90,12 +90,14 @@ class EngineChoice:
         precision: numbers of the heavy layers.
         device: ``cpu`` or ``cuda``.
         may_fall_back: whether torch takes over where the engine fails, because nobody asked for this one.
+        failures: why it did, once for each part of the network.
     """
 
     engine: EngineName
     precision: Precision
     device: Literal["cpu", "cuda"] = "cpu"
     may_fall_back: bool = False
+    failures: list[str] = field(default_factory=list, compare=False)
 
     def __str__(self) -> str:
         """One phrase for people.
@@ -103,8 +105,15 @@ class EngineChoice:
         Example:
             >>> print(EngineChoice("torch", "fp32"))
             torch in fp32 on the CPU
+            >>> print(EngineChoice("openvino", "bf16", may_fall_back=True, failures=["no memory"]))
+            torch in bf16 on the CPU, where openvino failed (no memory)
         """
         where = "the CPU" if self.device == "cpu" else "a CUDA device"
+        if self.failures:
+            failed = self.engine if self.device == "cpu" else where
+            reason = " ".join(self.failures[0].split())
+            reason = reason if len(reason) <= 100 else f"{reason[:100]}…"
+            return f"torch in {self.precision} on the CPU, where {failed} failed ({reason})"
         return f"{self.engine} in {self.precision} on {where}"
 
 
@@ -151,7 +160,7 @@ def choose_engine(
     machine = machine or read_machine()
     if engine == "auto":
         size = float("inf") if megapixels is None else megapixels
-        worth = size >= WORTH_COMPILING.get(network, _WORTH_COMPILING_ELSE)
+        worth = size >= worth_compiling(network)
         worth = worth and (megapixels_each or 0.0) <= LARGEST_COMPILED.get(network, float("inf"))
         return _automatic(precision, machine, size, worth)
     name: EngineName = engine  # type: ignore[assignment]
@@ -167,6 +176,16 @@ def choose_engine(
         )
     fast = machine.fast_bf16 and SUPPORTED[name]["bf16"] is None
     return EngineChoice(name, _precision(precision, fast))
+
+
+def worth_compiling(network: str) -> float:
+    """Million pixels from which on OpenVINO pays for a network; a guess for those that were not measured.
+
+    Example:
+        >>> worth_compiling("dilran") == WORTH_COMPILING["dilran"]
+        True
+    """
+    return WORTH_COMPILING.get(network, _WORTH_COMPILING_ELSE)
 
 
 def working_pairs() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scalefuse.data.read import silenced
-from scalefuse.inference.engines.packages import require_packages
+from scalefuse.inference.engines.packages import import_onnxruntime, require_packages
 from scalefuse.inference.engines.protocol import Compiled, Part
 
 _OPSET = 18
@@ -40,11 +39,9 @@ class ONNXRuntimeBackend:
 
     def compile(self, part: Part) -> Compiled:
         """Export and load a part; one input, one output."""
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
 
         assert part.precision == "fp32", "refused by the table of engines"
-        onnxruntime.set_default_logger_severity(3)
-        logging.getLogger("onnxruntime").setLevel(logging.ERROR)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         with tempfile.TemporaryDirectory(prefix="scalefuse-") as folder:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import logging
+import os
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -56,13 +59,55 @@ def require_packages(engine: str, installed: Collection[str] | None = None) -> N
         )
 
 
+def import_package(name: str, engine: str) -> Any:
+    """Import a package that an engine needs.
+
+    Args:
+        name: of the package.
+        engine: which needs it, for the message.
+
+    Raises:
+        MissingExtraError: it is not installed, or is and does not load.
+
+    Example:
+        >>> import_package("math", "openvino").sqrt(4)
+        2.0
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        if importlib.util.find_spec(name) is None:
+            require_packages(engine)
+        raise MissingExtraError(
+            f"The package {name}, which the engine `{engine}` needs, is installed but does not load "
+            f"({error}); install it anew with `pip install --force-reinstall {name}`, or do without it."
+        ) from error
+
+
 def import_openvino() -> Any:
     """The package ``openvino``, without the usage reports that its converter sends to its makers.
 
     It reports on import already, unless the user has opted out. It does without where the package that it
     reports with cannot be found.
+
+    Raises:
+        MissingExtraError: it does not load.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    return import_package("openvino", "openvino")
 
-    return openvino
+
+def import_onnxruntime() -> Any:
+    """The package ``onnxruntime``, without usage reports to its makers and without advice on the terminal.
+
+    Its official builds collect reports from the import on, unless this variable of the environment is set. A
+    value that the user has set stays.
+
+    Raises:
+        MissingExtraError: it does not load.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    onnxruntime = import_package("onnxruntime", "onnxruntime")
+    onnxruntime.set_default_logger_severity(3)
+    logging.getLogger("onnxruntime").setLevel(logging.ERROR)
+    return onnxruntime
