@@ -119,11 +119,10 @@ def ct_mri():
 
 @pytest.fixture(scope="session")
 def nuclei():
-    """A few pictures of nuclei, 256×256: of the data where they are at hand, and those of the package."""
+    """A few pictures of nuclei, cut to 256×256: the package's, and some of the data where that is at hand."""
     files = sorted(SAMPLES.glob("*.png"))
-    files += sorted((DATA / "dsb2018" / "val" / "images").glob("*.png"))[::6]
-    pictures = [np.asarray(Image.open(file).convert("RGB")) for file in files]
-    return [picture for picture in pictures if picture.shape[:2] == (256, 256)][:5]
+    files += sorted((DATA / "dsb2018" / "val" / "images").glob("*.png"))[::6][:5]
+    return [np.asarray(Image.open(file).convert("RGB"))[:256, :256] for file in files]
 
 
 @pytest.fixture(scope="session")
