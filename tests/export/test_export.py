@@ -201,6 +201,11 @@ def test_the_largest_loss_of_all_strategies_counts(shipped, heads):
     found = compare(shipped, {"encoder": encoder, "decoder": decoder}, samples, "onnx", "int8")
     assert found.loss.strategy == "two_scale_energy_ratio"
     assert found.loss.loss > 0.05
+    parity = compare(shipped, {"encoder": encoder, "decoder": decoder}, samples, "onnx", "fp32").parity
+    assert parity.bounds == {"max_abs_difference": 5e-4, "decoded_max_abs_difference": 1e-4}
+    broken = parity.model_copy(update={"max_abs_difference": 4e-4, "decoded_max_abs_difference": 2e-4})
+    assert broken.broken() == ["decoded_max_abs_difference is 0.0002, at most 0.0001 was expected"]
+    assert parity.max_abs_difference == parity.decoded_max_abs_difference > 0.1
 
 
 def test_the_page_says_what_a_model_of_whole_pictures_takes(segmentation):

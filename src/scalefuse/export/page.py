@@ -101,6 +101,8 @@ def _checked(record: ExportRecord) -> list[str]:
         "mean_abs_difference": parity.mean_abs_difference,
         **parity.agreement,
     }
+    if parity.decoded_max_abs_difference is not None:
+        values["decoded_max_abs_difference"] = parity.decoded_max_abs_difference
     for name, value in values.items():
         lines.append(f"| {name} | {value:.4g} | {parity.bounds.get(name, '')} |")
     if record.quantisation is not None:

@@ -11,7 +11,6 @@ import numpy as np
 from scalefuse.export.record import Parity, TaskLoss
 from scalefuse.export.runtime import Run, engine_of
 from scalefuse.export.support import ExportEngine, ExportPrecision
-from scalefuse.fusion.table import GUIDED
 from scalefuse.networks.spec import Task
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ class _Findings:
     against: Any
     strategies: tuple[str, ...] = ()
     strategy: str | None = None
+    decoded: float | None = None
     num: int = 0
     largest: float = 0.0
     total: float = 0.0
@@ -138,9 +138,9 @@ def compare(
         if "labels" in found.agreement:
             bounds["labels"] = bounds.pop("top1")
     elif precision == "fp32":
-        bounds = dict(
-            SAME_GUIDED if found.strategies and found.strategies[0] in GUIDED else SAME_NUMBERS[engine]
-        )
+        bounds = dict(SAME_NUMBERS[engine])
+        if found.decoded is not None:
+            bounds = {**SAME_GUIDED, "decoded_max_abs_difference": bounds["max_abs_difference"]}
     agreement = {name: float(np.mean(shares)) for name, shares in found.agreement.items()}
     if task == "segmentation":
         agreement = {"mean_dice": agreement["dice"], "min_dice": min(found.agreement["dice"])}
@@ -153,6 +153,7 @@ def compare(
         agreement=agreement,
         bounds=bounds,
         strategies=found.strategies,
+        decoded_max_abs_difference=found.decoded,
     )
     if precision != "int8":
         return Comparison(parity, None)
@@ -199,6 +200,7 @@ def _fusion(
             first, second = (resized(grey(picture), size) for picture in (sample.image, sample.other))
             wanted, got = reference(first, second), exported(first, second)
             found.add(wanted, got)
+            measured.add(wanted, got)
             levels = np.abs(np.rint(wanted * 255) - np.rint(got * 255))
             found.agree(
                 pixels_within_1=float((levels <= 1).mean()), pixels_within_4=float((levels <= 4).mean())
@@ -210,6 +212,8 @@ def _fusion(
             for picture, values in ((wanted, measured.float32), (got, measured.exported)):
                 values.append(visual_information_fidelity(np.rint(picture * 255), *sources))
     found.num = len(samples.samples)
+    if len(strategies) > 1:
+        found.decoded = losses[DECODED_DEFAULT].largest
     if measure:
         found.strategy = max(
             losses, key=lambda name: float(np.mean(losses[name].float32) - np.mean(losses[name].exported))

@@ -76,6 +76,7 @@ class Parity(Schema):
         bounds: what was demanded: at most for differences, at least for agreement.
         strategies: for fusion, what joined the features. The model's own, and another that decodes where its
             own does not, so that both graphs take part. Differences are the largest of all, shares the means.
+        decoded_max_abs_difference: of two strategies, the largest difference by the one that decodes.
     """
 
     images: str
@@ -86,6 +87,7 @@ class Parity(Schema):
     agreement: dict[str, float] = Field(default_factory=dict)
     bounds: dict[str, float] = Field(default_factory=dict)
     strategies: tuple[str, ...] = ()
+    decoded_max_abs_difference: float | None = None
 
     def broken(self) -> list[str]:
         """The bounds that do not hold, in words.
