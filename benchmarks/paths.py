@@ -38,7 +38,7 @@ def installed_pairs(*, quick: bool = False, compiled: bool = False) -> list[Pair
         if left_out or (engine == "compiled" and not (compiled and has_compiler())):
             continue
         for precision, problem in precisions.items():
-            if problem is None and (precision == "fp32" or machine.fast_bf16):
+            if problem is None and (precision == "fp32" or machine.computes_bf16):
                 found.append(Pair(engine, precision))
     return found
 

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from scalefuse.config.base import TrainingConfig
 from scalefuse.errors import ConfigError
+from scalefuse.inference.engines.hardware import Machine
 from scalefuse.training.callbacks import moving_average
 from scalefuse.training.fit import fit
 
@@ -122,3 +123,30 @@ def test_patience_may_change_when_a_run_goes_on(tmp_path):
         module = Measured([0.5] + [0.1] * 19)
         fit(module, DataLoader([0]), DataLoader([0]), config, tmp_path, **options, resume=resume)
         assert module.trained == expected
+
+
+class Watching(Steep):
+    """Notes the numbers that its steps compute in."""
+
+    def __init__(self):
+        super().__init__(fused=False)
+        self.seen = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize(("first", "then"), [("bf16", "fp32"), ("fp32", "bf16")])
+def test_a_resumed_training_keeps_the_numbers_it_was_begun_in(tmp_path, monkeypatch, first, then):
+    def machine(precision):
+        gain = 2.0 if precision == "bf16" else 0.5
+        return Machine("", 2, 2, ("AVX-512 bf16",), None, (), False, {}, bf16_gain=gain)
+
+    module = Watching()
+    for epochs, precision, asked in ((1, first, "auto"), (2, then, "auto"), (3, then, then)):
+        monkeypatch.setattr("scalefuse.training.fit.read_machine", lambda now=precision: machine(now))
+        config = TrainingConfig(epochs=epochs, precision=asked, ema_decay=None)
+        options = {"monitor": "train/loss", "mode": "min", "resume": epochs > 1}
+        fit(module, DataLoader([0]), None, config, tmp_path, **options)
+    assert module.seen == [first, first, then]

@@ -27,6 +27,7 @@ def info(
         return
     machine = found["machine"]
     memory = "unknown" if machine["memory_gib"] is None else f"{machine['memory_gib']:g} GiB"
+    gain = machine["bf16_gain"]
     lines = {
         "ScaleFuse": found["scalefuse"],
         "Python": found["python"],
@@ -34,6 +35,7 @@ def info(
         "System": found["system"],
         "Processor": f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads in use",
         "Instructions": ", ".join(machine["features"]) or "none that matter here",
+        **({} if gain is None else {"bf16": f"{gain:.1f} times as fast as fp32 in a convolution tried here"}),
         "Memory": memory,
         "CUDA": ", ".join(machine["cuda_devices"]) or "no device",
     }

@@ -71,7 +71,7 @@ class TrainingConfig(Schema):
         epochs: Passes over the training data, or over ``samples_per_epoch`` drawn from it.
         samples_per_epoch: Samples that count as an epoch; all training cases once where None.
         batch_size: Samples per step.
-        precision: ``fp32``, ``bf16`` (mixed), or ``auto``: bf16 where the processor computes in it.
+        precision: ``fp32``, ``bf16`` (mixed), or ``auto``: bf16 where the machine computes faster in it.
         gradient_clip: Largest gradient norm, or None.
         ema_decay: Decay per step of the moving average of the weights that is validated and kept, or None.
             The first steps decay faster, so that short trainings do not keep their random start.

@@ -55,6 +55,21 @@ def diverged(epoch: int) -> ConfigError:
     )
 
 
+class ComputedIn(Callback):
+    """Keeps the numbers that a training computes in, so that ``auto`` means the same when it is resumed.
+
+    Args:
+        precision: ``fp32`` or ``bf16``.
+    """
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {"precision": self.precision}
+
+
 class PatientStopping(EarlyStopping):
     """Stops without a new best; a resumed run has the patience that is configured now."""
 

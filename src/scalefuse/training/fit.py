@@ -25,10 +25,12 @@ from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
+from scalefuse.inference.engines.hardware import read_machine
 from scalefuse.inference.finite_weights import require_finite_weights
 from scalefuse.training.callbacks import (
     BatchSeed,
     ClipGradients,
+    ComputedIn,
     Divergence,
     PatientStopping,
     moving_average,
@@ -101,7 +103,7 @@ class _Reporter(Callback):
 
 
 def resolve_precision(choice: str) -> str:
-    """``fp32`` or ``bf16``; ``auto`` is bf16 where the processor or the GPU computes in it.
+    """``fp32`` or ``bf16``; ``auto`` is bf16 where the GPU computes in it, or the processor does so faster.
 
     Example:
         >>> resolve_precision("fp32")
@@ -109,9 +111,8 @@ def resolve_precision(choice: str) -> str:
     """
     if choice != "auto":
         return choice
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    machine = read_machine()
+    return "bf16" if (machine.cuda_bf16 if machine.cuda_devices else machine.fast_bf16) else "fp32"
 
 
 def fit(
@@ -158,10 +159,13 @@ def fit(
             f"{run_folder}: no checkpoint to resume from ({CHECKPOINTS}/{LAST}); train without --resume."
         )
     finished_epoch = None
+    computed_in: str = config.precision
     if resume:
-        finished_epoch, waited = _progress_of(last)
+        finished_epoch, waited, begun_in = _progress_of(last)
         if config.early_stop_patience is not None and waited >= config.early_stop_patience:
             return _best_of(folder)
+        if computed_in == "auto" and begun_in is not None:
+            computed_in = begun_in
     if val is None:
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.
@@ -189,13 +193,15 @@ def fit(
         torch.set_num_threads(config.threads)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    computed_in = resolve_precision(computed_in)
+    callbacks.append(ComputedIn(computed_in))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
             accelerator="auto",
             devices=1,
             max_epochs=config.epochs,
-            precision="bf16-mixed" if resolve_precision(config.precision) == "bf16" else "32-true",
+            precision="bf16-mixed" if computed_in == "bf16" else "32-true",
             check_val_every_n_epoch=config.validate_every,
             callbacks=callbacks,
             logger=[
@@ -225,13 +231,16 @@ def _best_of(folder: Path) -> Path:
     return best if best.is_file() else folder / LAST
 
 
-def _progress_of(checkpoint: Path) -> tuple[int, int]:
-    """Number of the last epoch that is in a checkpoint, from 0, and validations without a new best."""
+def _progress_of(checkpoint: Path) -> tuple[int, int, str | None]:
+    """Of a checkpoint: its last epoch, from 0; validations without a new best; the numbers it computed in."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        callbacks = content["callbacks"]
         name = PatientStopping.__name__
-        states = (state for key, state in content["callbacks"].items() if key.startswith(name))
-        return int(content["epoch"]), max((int(state["wait_count"]) for state in states), default=0)
+        states = (state for key, state in callbacks.items() if key.startswith(name))
+        waited = max((int(state["wait_count"]) for state in states), default=0)
+        # Checkpoints of before it was kept do not tell.
+        return int(content["epoch"]), waited, callbacks.get(ComputedIn.__name__, {}).get("precision")
     except (
         pickle.UnpicklingError,
         RuntimeError,

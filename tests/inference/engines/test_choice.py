@@ -1,9 +1,10 @@
 import dataclasses
 
 import pytest
+import torch
 
 from scalefuse.errors import InputError, MissingExtraError
-from scalefuse.inference.engines import hardware, packages
+from scalefuse.inference.engines import bf16_gain, hardware, packages
 from scalefuse.inference.engines.choice import (
     SUPPORTED,
     WORTH_COMPILING,
@@ -149,6 +150,52 @@ def test_flags_of_the_processor(monkeypatch, tmp_path):
     assert machine.processor == "Some Processor"
     assert machine.features == ("AVX2", "AVX-512", "AMX bf16")
     assert machine.fast_bf16
+
+
+def test_bf16_is_tried_where_instructions_do_not_tell(monkeypatch, tmp_path):
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr(hardware, "_CPU_INFO", file)
+    monkeypatch.setattr(hardware, "measure_bf16_gain", lambda: 0.5)
+    found = {}
+    for flags in ("avx512f", "avx512f avx512_bf16", "avx512f avx512_bf16 amx_bf16"):
+        file.write_text(f"processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: {flags}\n\n")
+        read_machine.cache_clear()
+        try:
+            machine = read_machine()
+        finally:
+            read_machine.cache_clear()
+        found[flags] = machine.bf16_gain, machine.computes_bf16, machine.fast_bf16
+    assert list(found.values()) == [(None, False, False), (0.5, True, False), (None, True, True)]
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.5, "fp32"), (1.0, "fp32"), (2.0, "bf16"), (None, "bf16")])
+@pytest.mark.parametrize("engine", ["auto", "torch", "openvino"])
+def test_auto_takes_bf16_where_it_is_faster(engine, gain, expected):
+    able = Machine("", 2, 2, ("AVX-512 bf16",), None, (), False, {"openvino": "2026.0"}, bf16_gain=gain)
+    assert choose_engine(engine, network="dilran", machine=able).precision == expected
+    # Who asks for it gets it: the processor computes it, if slowly.
+    assert choose_engine(engine, "bf16", network="dilran", machine=able).precision == "bf16"
+
+
+@pytest.mark.parametrize(("fp32", "bf16"), [(4.0, 2.0), (1.0, 2.5)])
+def test_the_gain_is_the_ratio_of_the_shortest_times(monkeypatch, fp32, bf16):
+    """By a clock that only convolutions move; the first of each prepares, and one is disturbed."""
+    now, calls = [0.0], {torch.float32: 0, torch.bfloat16: 0}
+
+    def convolve(image, weight, padding):
+        calls[image.dtype] += 1
+        taken = {torch.float32: fp32, torch.bfloat16: bf16}[image.dtype]
+        now[0] += taken * {1: 0.01, 3: 50.0}.get(calls[image.dtype], 1.0)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", convolve)
+    monkeypatch.setattr(bf16_gain.time, "perf_counter", lambda: now[0])
+    assert bf16_gain.measure_bf16_gain() == pytest.approx(fp32 / bf16)
+
+
+def test_measuring_draws_no_random_numbers():
+    state = torch.get_rng_state()
+    bf16_gain.measure_bf16_gain()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_machine_without_linux_files(monkeypatch, tmp_path):

@@ -169,7 +169,7 @@ def choose_engine(
         fast = machine.cuda_bf16 if device == "cuda" else machine.fast_bf16
         return EngineChoice(name, _precision(precision, fast), device)
     require_packages(name, installed=machine.engines)
-    if precision == "bf16" and not machine.fast_bf16:
+    if precision == "bf16" and not machine.computes_bf16:
         raise InputError(
             f"{name} computes bf16 only on processors that have it, and this one does not; use fp32, or the "
             "engine `torch`."
@@ -221,7 +221,7 @@ def _automatic(precision: str, machine: Machine, megapixels: float, worth_compil
         wanted = _precision(precision, machine.cuda_bf16 and shorten)
         return EngineChoice("torch", wanted, "cuda", may_fall_back=True)
     wanted = _precision(precision, machine.fast_bf16 and shorten)
-    possible = machine.has("openvino") and (wanted == "fp32" or machine.fast_bf16)
+    possible = machine.has("openvino") and (wanted == "fp32" or machine.computes_bf16)
     if possible and worth_compiling:
         return EngineChoice("openvino", wanted, may_fall_back=True)
     return EngineChoice("torch", wanted)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from scalefuse.inference.engines.bf16_gain import measure_bf16_gain
 from scalefuse.inference.engines.packages import NEEDED, missing_packages
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -37,6 +38,8 @@ class Machine:
         cuda_devices: names.
         cuda_bf16: whether the first CUDA device computes bf16.
         engines: optional packages that are installed, with versions.
+        bf16_gain: how many times as fast as in float32 the processor computed a convolution in bf16, where
+            instructions do not tell; else None.
     """
 
     processor: str
@@ -47,16 +50,29 @@ class Machine:
     cuda_devices: tuple[str, ...]
     cuda_bf16: bool
     engines: dict[str, str]
+    bf16_gain: float | None = None
+
+    @property
+    def computes_bf16(self) -> bool:
+        """Whether the processor has instructions for bf16.
+
+        Example:
+            >>> Machine("", 1, 1, ("AVX-512 bf16",), None, (), False, {}).computes_bf16
+            True
+        """
+        return bool({"AVX-512 bf16", "AMX bf16"} & set(self.features))
 
     @property
     def fast_bf16(self) -> bool:
-        """Whether the processor multiplies bf16 faster than float32.
+        """Whether the processor multiplies bf16 faster than float32, as measured or else by its instructions.
 
         Example:
             >>> Machine("", 1, 1, ("AMX bf16",), None, (), False, {}).fast_bf16
             True
+            >>> Machine("", 1, 1, ("AVX-512 bf16",), None, (), False, {}, bf16_gain=0.5).fast_bf16
+            False
         """
-        return bool({"AVX-512 bf16", "AMX bf16"} & set(self.features))
+        return self.computes_bf16 and (self.bf16_gain is None or self.bf16_gain > 1.0)
 
     def has(self, engine: str) -> bool:
         """Whether the packages of an engine are installed.
@@ -80,6 +96,7 @@ def read_machine() -> Machine:
 
     cuda = torch.cuda.is_available()
     flags, name = _processor()
+    told = cuda or "amx_bf16" in flags or "avx512_bf16" not in flags
     return Machine(
         processor=name,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -91,6 +108,7 @@ def read_machine() -> Machine:
         else (),
         cuda_bf16=cuda and torch.cuda.is_bf16_supported(),
         engines=_installed(),
+        bf16_gain=None if told else round(measure_bf16_gain(), 2),
     )
 
 
