@@ -288,6 +288,16 @@ def test_a_pair_that_is_too_small_is_named_before_the_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_int8_at_a_size_that_vif_does_not_take_is_refused_before_the_work(
+    fusion_bundle, heads, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("scalefuse.workflows.export.to_onnx", None)
+    options = ExportOptions("onnx", "int8", calibration=heads / "pairs", size=(48, 40))
+    with pytest.raises(InputError, match="41×41 pixels, but 48×40"):
+        export(fusion_bundle, tmp_path / "out", options)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

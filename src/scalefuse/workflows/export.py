@@ -104,6 +104,7 @@ def export(
     require_packages(options.engine)
     _check_target(output)
     graphs = graphs_of(bundle, size=options.size, batch=options.batch)
+    _check_measurable(bundle, options)
     smallest = _smallest_pair(bundle, options)
     calibration = samples = None
     if options.calibration:
@@ -173,6 +174,17 @@ def _smallest_pair(bundle: Bundle, options: ExportOptions) -> int:
         return 1
     least = NETWORKS[bundle.info.network.name].min_size
     return max(least, VIF_SIZE) if options.precision == "int8" else least
+
+
+def _check_measurable(bundle: Bundle, options: ExportOptions) -> None:
+    """What int8 loses of fused pictures is a loss of VIF, which small pictures do not have."""
+    small = options.size is not None and min(options.size) < VIF_SIZE
+    if small and bundle.info.task == "fusion" and options.precision == "int8":
+        height, width = options.size or (0, 0)
+        raise InputError(
+            f"int8 of a model for fusion is judged by VIF, which needs pictures of {VIF_SIZE}×{VIF_SIZE} "
+            f"pixels, but {height}×{width} were asked for; take a larger --size, or another --precision."
+        )
 
 
 def _check_target(output: Path) -> None:
