@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as Pillow
+from pydantic import ValidationError
 
 from scalefuse.data.masks import MaskClasses, decode_mask, read_case_mask, read_mask
 from scalefuse.data.read import read_image
@@ -195,3 +196,31 @@ def test_small_areas_of_a_value_of_their_own_are_classes(tmp_path, levels):
     names = tuple("abcdefg"[: len(values)])
     found = read_mask(tmp_path / "classes.png", MaskClasses(names=names, values=values))
     np.testing.assert_array_equal(np.array(values)[found], picture)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "background=#000000, nucleus=#ff8001",
+        {"names": ["background", "nucleus"], "colours": ["#000000", "#FF8001"]},
+        {"names": ["background", "nucleus"], "colours": [[0, 0, 0], "#ff8001"]},
+    ],
+)
+def test_colours_of_a_configuration_may_be_written_as_on_the_command_line(given):
+    assert MaskClasses.model_validate(given) == MaskClasses(
+        names=("background", "nucleus"), colours=((0, 0, 0), (255, 128, 1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("background=0,nucleus", "a value is missing"),
+        ("background,background", "must differ"),
+        ({"names": ["a", "b"], "colours": ["#000000", "red"]}, "such as #ff8000, but got 'red'"),
+        ({"names": ["a", "b"], "colours": "#000000"}, "tuple"),
+    ],
+)
+def test_classes_that_cannot_be_read(given, message):
+    with pytest.raises(ValidationError, match=message):
+        MaskClasses.model_validate(given)

@@ -63,7 +63,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "mask-values": (
         "error",
         "mask(s) hold values that are not expected",
-        "Name the classes, or mend the masks.",
+        "Name the classes (here --classes, for training data.classes), or mend the masks.",
     ),
     "size-mismatch": ("error", "mask(s) differ in size from their image", "Export them again."),
     "intensity-range": ("error", "image(s) need an intensity range", "Choose one in the configuration."),

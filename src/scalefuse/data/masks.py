@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
@@ -28,10 +28,13 @@ FEW_LEVELS = 8
 class MaskClasses(Schema):
     """What the values of a mask mean. Without one, masks are binary: 0/1 or 0/255.
 
+    A configuration may also hold the short form of the command line, ``background=0,nucleus=255``.
+
     Attributes:
         names: the classes in the order of their indices, background first; or the labels, if multi-label.
         values: the grey value of each class in the files; by default its index.
-        colours: the RGB colour of each class in the files, 0 to 255, instead of ``values``.
+        colours: the RGB colour of each class in the files, as three numbers from 0 to 255 or as ``#RRGGBB``,
+            instead of ``values``.
         multi_label: whether a pixel may carry several labels. Then every label has its own folder of binary
             masks, ``masks/LABEL/``, and there is no background class.
 
@@ -46,6 +49,23 @@ class MaskClasses(Schema):
     values: tuple[int, ...] | None = None
     colours: tuple[tuple[int, int, int], ...] | None = None
     multi_label: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            return cls.parse(given).model_dump()
+        except InputError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+
+    @field_validator("colours", mode="before")
+    @classmethod
+    def _from_hexadecimal(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple):
+            return given
+        return tuple(_rgb(one) if isinstance(one, str) else one for one in given)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -96,10 +116,8 @@ class MaskClasses(Schema):
             raise InputError(f"{form}, but a name or a value is missing.")
         values = colours = None
         try:
-            if given and all(re.fullmatch("#[0-9a-fA-F]{6}", value) for value in given):
-                colours = tuple(
-                    (int(value[1:3], 16), int(value[3:5], 16), int(value[5:], 16)) for value in given
-                )
+            if given and all(value.startswith("#") for value in given):
+                colours = tuple(_rgb(value) for value in given)
             elif given:
                 values = tuple(int(value) for value in given)
             return cls(names=names, values=values, colours=colours, multi_label=multi_label)
@@ -187,7 +205,7 @@ def decode_mask(
         return (values > 127).astype(np.uint8)
     raise InputError(
         f"{image.label}: a binary mask has the values 0 and 1 or 0 and 255, but this one has "
-        f"{_listing(np.unique(values))}; name its classes in the configuration, or give another mask."
+        f"{_listing(np.unique(values))}; name its classes (such as background=0,nucleus=128), or give another mask."
     )
 
 
@@ -292,7 +310,8 @@ def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
             pixels = np.rint(pixels.mean(axis=2))
         else:
             raise InputError(
-                f"{image.label}: the mask is coloured; name the colour of each class in the configuration."
+                f"{image.label}: the mask is coloured; name the colour of each class (such as "
+                "background=#000000,nucleus=#ff0000)."
             )
     if pixels.dtype.kind == "f" and not bool((pixels == np.rint(pixels)).all()):
         raise InputError(
@@ -349,6 +368,14 @@ def _from_colours(image: Image, classes: MaskClasses) -> NDArray[Any]:
             f"the configuration names only {named}; {advice}."
         )
     return indices.astype(_index_type(classes))
+
+
+def _rgb(text: str) -> tuple[int, int, int]:
+    """The three numbers of a colour that is written as ``#RRGGBB``."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"expected a colour such as #ff8000, but got {text!r}")
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
 
 
 def _index_type(classes: MaskClasses) -> type[np.uint8] | type[np.uint16]:
