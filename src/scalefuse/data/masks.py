@@ -205,7 +205,8 @@ def decode_mask(
         return (values > 127).astype(np.uint8)
     raise InputError(
         f"{image.label}: a binary mask has the values 0 and 1 or 0 and 255, but this one has "
-        f"{_listing(np.unique(values))}; name its classes (such as background=0,nucleus=128), or give another mask."
+        f"{_listing(np.unique(values))}; name its classes (such as background=0,nucleus=128), or give "
+        "another mask."
     )
 
 
