@@ -196,9 +196,9 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         path = SHIPPED / str(name_or_path)
     if path.is_dir():
         files = {name: path / name for name in (INFO, WEIGHTS, CARD)}
-        absent = [name for name in (INFO, WEIGHTS) if not files[name].is_file()]
-        if absent:
-            raise BundleError(f"{path}: no bundle: {' and '.join(absent)} not in the folder; give a bundle.")
+        if absent := [name for name in (INFO, WEIGHTS) if not files[name].is_file()]:
+            advice = f"did you mean {path / 'bundle'}?" if (path / "bundle").is_dir() else "give a bundle."
+            raise BundleError(f"{path}: no bundle: {' and '.join(absent)} not in the folder; {advice}")
         contents = {name: file.read_bytes() for name, file in files.items() if file.is_file()}
     else:
         contents = _read_zip(path)

@@ -416,3 +416,46 @@ def test_a_damaged_model_is_one_line(refused, bundle, tree, tmp_path):
     short = loaded.info.model_copy(update={"labels": ("benign",)})
     save_bundle(tmp_path / "short", short, load_bundle(bundle).state, "# short")
     assert "names 1 classes" in refused("predict", tmp_path / "short", tree, "-o", tmp_path / "out")
+
+
+def test_links_are_followed_once(cli, bundle, tmp_path):
+    pictures = tmp_path / "pictures"
+    for name in ("pictures/own/1.png", "elsewhere/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        write_pixels(tmp_path / name, np.full((40, 40), 90, np.uint8))
+    (pictures / "linked").symlink_to(tmp_path / "elsewhere")
+    (pictures / "a-loop").symlink_to(pictures)
+    (pictures / "again").symlink_to(pictures / "own")
+    (pictures / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    done = cli("predict", bundle, pictures, "-o", tmp_path / "out")
+    assert done.code == 3
+    assert [row["name"] for row in rows_of(tmp_path / "out")] == ["own/1.png", "linked/2.png"]
+    assert "nowhere.png" in done.err
+
+
+def test_values_at_the_dark_end_are_told(cli, bundle, tmp_path):
+    values = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40)
+    for label in ("benign", "malignant"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        write_pixels(tmp_path / "set" / label / "twelve-bits.png", values)
+    note = "values up to 1599 of 65535 only, nearly black to the network"
+    done = cli("predict", bundle, tmp_path / "set", "-o", tmp_path / "predicted")
+    assert done.code == 0
+    assert note in " ".join(done.err.split())
+    done = cli("evaluate", bundle, tmp_path / "set", "-o", tmp_path / "measured")
+    assert done.code == 0, done.text
+    assert note in json.loads((tmp_path / "measured" / "summary.json").read_text())["notes"][0]
+    done = cli("predict", bundle, tmp_path / "set", "--range", "range:0:2047", "-o", tmp_path / "chosen")
+    assert "nearly black" not in done.err
+
+
+def test_a_table_whose_images_are_not_there_says_so(refused, bundle, tmp_path):
+    (tmp_path / "list.csv").write_text("path\nfolder/a.png\n")
+    line = refused("predict", bundle, tmp_path / "list.csv", "-o", tmp_path / "out")
+    assert "line 2: the image 'folder/a.png' is not in" in line
+
+
+def test_a_run_is_not_its_bundle(refused, bundle, tree, tmp_path):
+    shutil.copytree(bundle, tmp_path / "run" / "bundle")
+    line = refused("predict", tmp_path / "run", tree, "-o", tmp_path / "out")
+    assert f"did you mean {tmp_path / 'run' / 'bundle'}?" in line

@@ -360,3 +360,36 @@ def test_a_listed_picture_that_is_missing_costs_itself_only(cli, refused, classi
     assert "lost.png" in refused("evaluate", classifier, listed, "-o", tmp_path / "none")
     listed.write_text("\n".join(["path,label", *rows, "train/benign/t.png,cyst"]) + "\n")
     assert "cyst" in refused("evaluate", classifier, listed, "-o", tmp_path / "none")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(refused, classifier, folder, tmp_path):
+    (tmp_path / "file").touch()
+    line = refused("evaluate", classifier, folder, "-o", tmp_path / "file")
+    assert "12/12" not in line
+    assert "is a file" in line
+
+
+def test_probabilities_between_semicolons(cli, folder, tmp_path):
+    rows = ["filename;label;benign;malignant"]
+    for number in range(12):
+        value = 0.9 if number % 4 else 0.2
+        rows.append(f"{number}.png;{CLASSES[number % 2]};{1 - value:.2f};{value:.2f}")
+    rows.append("stranger.png;benign;0.5;0.5")
+    (tmp_path / "made.csv").write_text("\n".join(rows))
+    out = tmp_path / "out"
+    done = cli("evaluate", folder, "--split", "test", "--predictions", tmp_path / "made.csv", "-o", out)
+    assert done.code == 0, done.text
+    summary = summary_of(out)
+    # Called malignant: all but 0, 4 and 8, of which none is.
+    assert summary["overall"]["accuracy"]["value"] == pytest.approx(9 / 12)
+    assert "1 line(s) for no image of the split 'test', such as 'stranger.png'" in summary["notes"][0]
+
+
+def test_names_of_classes_may_hold_commas(cli, folder, tmp_path):
+    for split in ("train", "test"):
+        (folder / split / "benign").rename(folder / split / "benign, simple")
+    model = make_bundle(tmp_path / "model", labels=("benign, simple", "malignant"))
+    classes = 'malignant, "benign, simple"'
+    done = cli("evaluate", model, folder, "--classes", classes, "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    assert summary_of(tmp_path / "out")["num_cases"] == 12

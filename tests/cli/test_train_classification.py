@@ -318,6 +318,7 @@ def test_validation_images_of_one_class(refused, config_file, tmp_path):
         (["data.classes=null", "loss.class_weights=[1, 2, 3]"], "3 numbers, but there are 2 classes"),
         (["data.classes=[dark, bright, middle]"], "'middle'"),
         (["data.folds=30"], "30 parts"),
+        (["data.fold=2"], "there are no folds; set data.folds too"),
         (["decision.sensitivity=0.95"], "needs at least 19 calibration cases of it"),
     ],
 )
@@ -354,3 +355,51 @@ def test_weights_of_the_same_classes_are_a_start(cli, config_file, undisturbed, 
     for name, tensor in theirs.items():
         if tensor.is_floating_point() and "running" not in name:
             torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_the_images_of_a_run_are_written_down_and_must_stay(cli, refused, config_file, tmp_path):
+    for name in ("dark", "bright"):
+        draw(tmp_path / "set", name, 8)
+    run, source = tmp_path / "run", f"data.source={tmp_path}/set"
+    options = ("--set", "network={name: resnet18, width: 4}", "--set", "data.val_fraction=0.4")
+    done = cli("train", config_file, "-o", run, "--set", source, *options, "--set", "training.epochs=1")
+    assert done.code == 0, done.text
+    with (run / "images.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    held_out = {row["path"] for row in rows if row["split"] == "val"}
+    assert len(rows) == len({row["path"] for row in rows}) == 16
+    assert load_bundle(run / "bundle").info.training_data.num_cases == 16 - len(held_out)
+
+    # The list is a data set: what was held out is measured as the training measured it.
+    out = tmp_path / "measured"
+    done = cli("evaluate", run / "bundle", run / "images.csv", "--split", "val", "-o", out)
+    assert done.code == 0, done.text
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["num_cases"] == len(held_out)
+    assert not any("trained on" in note for note in summary["notes"])
+    accuracy = load_bundle(run / "bundle").info.metrics["val/accuracy"]
+    assert summary["overall"]["accuracy"]["value"] == pytest.approx(accuracy)
+    # All of them together hold what was trained on, and somebody says so.
+    done = cli("evaluate", run / "bundle", tmp_path / "set", "-o", tmp_path / "too-good")
+    assert done.code == 0, done.text
+    assert "trained on images of this part (all)" in " ".join(done.err.split())
+
+    # Nothing changed: the run goes on. An image more would draw the parts anew.
+    done = cli("train", "--resume", run, "--set", "training.epochs=2")
+    assert done.code == 0, done.text
+    before = (run / "images.csv").read_bytes()
+    draw(tmp_path / "set", "dark", 1, first=70)
+    line = refused("train", "--resume", run, "--set", "training.epochs=3")
+    assert "not those that the run was begun with" in line
+    assert (run / "images.csv").read_bytes() == before
+
+
+def test_folds_are_looked_at_before_the_first_is_trained(refused, config_file, tmp_path):
+    draw(tmp_path / "set", "dark", 12)
+    draw(tmp_path / "set", "bright", 2)
+    line = refused(
+        "train", config_file, "--folds", 3, "-o", tmp_path / "cv", "--set", f"data.source={tmp_path}/set"
+    )
+    assert "Fold 3 of 3" in line
+    assert "show 'dark' only" in line
+    assert not (tmp_path / "cv").exists()

@@ -1,8 +1,10 @@
 """Configurations of classification: what is taken from the data, and what does not fit together."""
 
 import pytest
+from pydantic import ValidationError
 
 from scalefuse.config import ClassificationRun, config_yaml, load_config
+from scalefuse.config.classification import ClassificationData
 from scalefuse.errors import ConfigError
 
 
@@ -70,3 +72,13 @@ def test_the_papers_recipe():
         "std": 0.5,
     }
     assert run.augmentation.crop_scale == (0.08, 1.0)
+
+
+@pytest.mark.parametrize("given", [[0, 1], ["0", "1"], "0, 1"])
+def test_classes_may_be_numbers_or_one_text(given):
+    assert ClassificationData(classes=given).classes == ("0", "1")
+
+
+def test_true_and_false_are_no_names():
+    with pytest.raises(ValidationError, match="valid string"):
+        ClassificationData(classes=[True, False])

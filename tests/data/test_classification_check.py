@@ -147,7 +147,7 @@ def test_patients_in_two_splits_and_faulty_rows(tmp_path):
     rows += ["0.png,a,train,p0", "missing.png,a,train,p9", "24.png,,train,p9"]
     (tmp_path / "set.csv").write_text("\n".join(["path,label,split,patient", *rows]), encoding="utf-8")
     kinds = found(check(tmp_path / "set.csv"))
-    assert kinds.keys() == {"duplicate-row", "missing-file", "missing-label", "group-leak"}
+    assert kinds.keys() == {"duplicate-row", "missing-file", "missing-label", "group-leak", "columns"}
     assert kinds["group-leak"].cases == ("train/21.png", "val/22.png", "val/23.png")
 
 

@@ -295,3 +295,61 @@ def test_real_sets(source, classes, train, val):
         assert np.bincount(found.targets(found.part(split))).tolist() == counts
     check_trainable(found, found.part("train"), found.part("val"))
     assert found.part("val")[-1].read().pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "header", ["Path,Label,PatientID,Split,Weight", "image id,class,patient-id,split,WEIGHT"]
+)
+def test_usual_columns_however_they_are_spelt(tmp_path, header):
+    touch(tmp_path, "a.png", "b.png")
+    found = read_classification(
+        table(tmp_path, header + ",Age", "a.png,x,p1,Train,2,50", "b.png,y,p2,val,1,60")
+    )
+    assert [(c.group, c.split, c.weight) for c in found.cases] == [("p1", "train", 2.0), ("p2", "val", 1.0)]
+    assert found.columns.endswith("; not used: 'Age'")
+    names = header.split(",")
+    assert f"path from {names[0]!r}, label from {names[1]!r}" in found.columns
+
+
+def test_columns_that_are_missing_are_told(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    found = read_classification(table(tmp_path, "path,label,case", "a.png,x,1", "b.png,y,2"))
+    assert "no column for split, group, weight; not used: 'case'" in found.columns
+
+
+def test_a_line_with_more_cells_than_the_header(tmp_path):
+    touch(tmp_path, "a.png")
+    with pytest.raises(
+        InputError, match=r"line 2 has 4 cells, but the header has 3; put a cell that holds ','"
+    ):
+        read_classification(table(tmp_path, "path,label,patient", "a.png,normal, healthy,P1"))
+    # What many programs write at the end of a line is no cell.
+    touch(tmp_path, "b.png")
+    assert len(read_classification(table(tmp_path, "path,label", "a.png,x,", "b.png,y,")).cases) == 2
+
+
+def test_paths_as_windows_writes_them(tmp_path):
+    touch(tmp_path, "images/a.png", "images/b.png")
+    found = read_classification(table(tmp_path, "path,label", "images\\a.png,x", "images\\b.png,y"))
+    assert [case.path.name for case in found.cases] == ["a.png", "b.png"]
+
+
+def test_images_in_folders_of_a_class_folder_are_told(tmp_path):
+    touch(tmp_path, "a/1.png", "a/pat1/2.png", "a/pat2/deep/3.png", "b/4.png")
+    (tmp_path / "b" / "empty").mkdir()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path / "b")
+    found = read_classification(tmp_path)
+    assert [case.name for case in found.cases] == ["a/1.png", "b/4.png"]
+    (line,) = [line for line in found.left_out if line.startswith(str(tmp_path / "a"))]
+    assert "images in folders inside ('pat1' and 1 more) are left out" in line
+
+
+def test_a_class_whose_images_all_lie_deeper(tmp_path):
+    touch(tmp_path, "a/pat1/1.png", "b/pat2/2.png")
+    with pytest.raises(InputError, match=r"lie in folders inside \('pat1'\).*CSV file"):
+        read_classification(tmp_path)
+
+
+def test_training_and_testing_are_parts(tmp_path):
+    touch(tmp_path, "Training/a/1.png", "Training/b/2.png", "Testing/a/3.png", "Testing/b/4.png")
+    assert read_classification(tmp_path).splits == ("train", "test")

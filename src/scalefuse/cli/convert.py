@@ -22,9 +22,11 @@ def convert(
     Example: scalefuse convert dilran last.pt -o dilran-released
     """
     from scalefuse.cli.console import err, out
+    from scalefuse.data.classification import split_names
     from scalefuse.workflows.convert import convert as run
 
-    result = run(network, checkpoint, output, name=name, labels=None if labels is None else labels.split(","))
+    names = None if labels is None else split_names(labels)
+    result = run(network, checkpoint, output, name=name, labels=names)
     if result.dropped:
         err.print(
             f"left out, because they take no part in the output: {', '.join(result.dropped)}", markup=False

@@ -116,7 +116,7 @@ def check(
         )
     if result.findings:
         out.print(table)
-    else:
+    if all(finding.severity == "info" for finding in result.findings):
         out.print("No faults found.")
     out.print(f"page: {page}", markup=False)
     if result.has_errors:

@@ -19,7 +19,7 @@ def print_masks(result: Any) -> None:
     """Per-image means, pooled values, best thresholds."""
     from rich.table import Table
 
-    from scalefuse.cli.console import out
+    from scalefuse.cli.console import err, out
 
     summary = result.summary
     title = f"{summary['num_cases']} cases of {summary['split']}; distances in {summary['distance_unit']}"
@@ -39,6 +39,8 @@ def print_masks(result: Any) -> None:
         out.print(
             f"best threshold for {label}: {best['threshold']:g} (mean Dice {best['dice']:.4f})", markup=False
         )
+    for note in summary.get("notes", []):
+        err.print(note, style="dim", markup=False)
 
 
 def print_classes(result: Any) -> None:

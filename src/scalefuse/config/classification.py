@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from scalefuse.catalog import NETWORKS
 from scalefuse.config.base import DataPath, OptimizerConfig, RunBase, RunName, TrainingConfig
 from scalefuse.data.augmentation_classification import ClassificationAugmentation
 from scalefuse.data.batch_mixing import MixConfig
-from scalefuse.data.classification import TableColumns
+from scalefuse.data.classification import TableColumns, split_names
 from scalefuse.data.classification_input import ClassificationPreprocessing, Fit
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.errors import ConfigError
@@ -49,8 +49,8 @@ class ClassificationData(Schema):
     Attributes:
         source: A folder with a folder per class, or with ``train/`` and ``val/`` that hold these; a CSV file
             of images and labels; or a MedMNIST ``.npz`` file.
-        classes: Names of the classes in the order of the outputs; those found in the source where None. With
-            two classes, the second is the positive one.
+        classes: Names of the classes in the order of the outputs, in a list or between commas; those found in
+            the source where None. With two classes, the second is the positive one.
         multi_label: Whether an image may carry several labels; found from the source where None.
         columns: Which columns of a CSV file mean what; the usual names are tried where None.
         images: Folder that the paths of a CSV file start from; its own where None.
@@ -87,6 +87,16 @@ class ClassificationData(Schema):
     group_column: str | None = None
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0
     check: bool = True
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _as_text(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return split_names(given)
+        if not isinstance(given, list | tuple):
+            return given
+        # YAML reads 0 and 1 as numbers.
+        return tuple(str(one) if type(one) is int else one for one in given)
 
     def preprocessing(self, *, multi_label: bool) -> ClassificationPreprocessing:
         """What a predictor must do to its images.
@@ -224,6 +234,8 @@ class ClassificationRun(RunBase):
             )
         if self.data.folds is not None and self.data.fold > self.data.folds:
             raise ValueError(f"data.fold is {self.data.fold}, but there are {self.data.folds} folds")
+        if self.data.folds is None and self.data.fold > 1:
+            raise ValueError(f"data.fold is {self.data.fold}, but there are no folds; set data.folds too")
         if self.decision.positive is not None and self.decision.sensitivity is None:
             raise ValueError(
                 "decision.positive says whose sensitivity is meant; give decision.sensitivity too"

@@ -97,6 +97,8 @@ class SegmentationRun(RunBase):
             raise ValueError("data.foreground places crops, but data.fit is 'resize'; set it to crop")
         if self.data.folds is not None and self.data.fold > self.data.folds:
             raise ValueError(f"data.fold is {self.data.fold}, but there are {self.data.folds} folds")
+        if self.data.folds is None and self.data.fold > 1:
+            raise ValueError(f"data.fold is {self.data.fold}, but there are no folds; set data.folds too")
         sides = (self.data.size, self.data.size) if isinstance(self.data.size, int) else self.data.size
         multiple = NETWORKS[self.network.name].size_multiple
         if any(side % multiple for side in sides):

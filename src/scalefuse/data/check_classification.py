@@ -101,6 +101,9 @@ def check_classification(
         *mixture_findings(by_split),
         *range_findings(statistics, intensity),
     ]
+    if data.columns:
+        findings.append(Finding("info", "columns", f"Columns: {data.columns}."))
+    findings += [Finding("warning", "left-out", text) for text in data.left_out]
     if not search:
         text = f"More than {MAX_SEARCHED} images: near-duplicates were not searched. Check parts of the set."
         findings.append(Finding("info", "not-searched", text))

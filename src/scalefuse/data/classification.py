@@ -1,5 +1,6 @@
 """The images of a classification data set with their labels, wherever they are listed."""
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,10 +28,21 @@ ProblemKind = Literal[
 ]
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Names that stand in one text, between commas; a name that holds a comma stands in quotation marks.
+
+    Example:
+        >>> split_names('normal, "cyst, simple"')
+        ('normal', 'cyst, simple')
+    """
+    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+
+
 class TableColumns(Schema):
     """Which columns of a CSV file mean what.
 
-    A column that is named here must be there. Where a name is ``None``, the usual ones are tried.
+    A column that is named here must be there. Where a name is ``None``, the usual ones are tried, without a
+    look at capitals, spaces, dashes and underscores.
 
     Attributes:
         path: the image: a path, or a file name with or without suffix. Usual: ``path``, ``image``,
@@ -156,6 +168,8 @@ class ClassificationSet:
         multi_label: whether an image may carry several labels, or none.
         cases: all cases.
         problems: faults that were found on the way, and whose cases are left out.
+        columns: of a table, which column was taken for what.
+        left_out: of folders, what lies in them and belongs to no class.
     """
 
     source: Path
@@ -163,6 +177,8 @@ class ClassificationSet:
     multi_label: bool
     cases: tuple[ClassificationCase, ...]
     problems: tuple[SetProblem, ...] = ()
+    columns: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:

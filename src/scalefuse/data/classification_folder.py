@@ -9,6 +9,8 @@ from scalefuse.errors import InputError
 
 _LAYOUT = "expected a folder per class in it, or in 'train', 'val' (or 'valid') and 'test' folders in it"
 
+_FLAT = "move them up, or list them in a CSV file with path, label and perhaps patient"
+
 
 def read_class_folders(
     folder: Path,
@@ -20,7 +22,8 @@ def read_class_folders(
     """Find the images of a folder per class.
 
     Names of classes are those of their folders, in natural order. Files of other formats and folders inside
-    of class folders are left alone. Faults are noted under ``problems``.
+    of class folders are left alone; images in these are noted under ``left_out``. Faults are noted under
+    ``problems``.
 
     Args:
         folder: holds a folder per class, or ``train``, ``val`` and ``test`` folders with these inside.
@@ -56,11 +59,20 @@ def read_class_folders(
     known = tuple(names) if classes is None else classes
     cases: list[ClassificationCase] = []
     problems: list[SetProblem] = []
+    left_out: list[str] = []
     for split in (split for split in SPLITS if split in parts):
         for child in _subfolders(parts[split]):
             files = list_images(child)
+            inner = [folder for folder in _subfolders(child) if _holds_images(folder)]
+            if inner and files:
+                left_out.append(f"{child}: images in folders inside ({_named(inner)}) are left out; {_FLAT}.")
             if not files:
                 text = f"{child}: holds no images, but is the folder of a class; add images or take it away."
+                if inner:
+                    text = (
+                        f"{child}: its images lie in folders inside ({_named(inner)}), but were expected in "
+                        f"the folder of the class itself; {_FLAT}."
+                    )
                 problems.append(SetProblem("empty-class", split, text))
                 continue
             if child.name not in known:
@@ -78,7 +90,18 @@ def read_class_folders(
                 cases.append(ClassificationCase(f"{child.name}/{file.name}", split, label, file, group))
     if not cases and not problems:
         raise InputError(f"{folder}: no images found; {_LAYOUT}.")
-    return ClassificationSet(folder, known, False, tuple(cases), tuple(problems))
+    return ClassificationSet(folder, known, False, tuple(cases), tuple(problems), left_out=tuple(left_out))
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there are images in a folder or in one inside of it."""
+    # A link to a folder above would never end.
+    inner = (child for child in _subfolders(folder) if not child.is_symlink())
+    return bool(list_images(folder)) or any(_holds_images(child) for child in inner)
+
+
+def _named(folders: list[Path]) -> str:
+    return repr(folders[0].name) + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
 
 
 def _parts(folder: Path) -> dict[str, Path]:

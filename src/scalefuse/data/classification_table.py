@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scalefuse.data.classification import (
@@ -24,7 +24,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "group": ("patient", "patient_id", "group", "subject"),
     "weight": ("weight",),
 }
-"""Names of columns that are tried where none is chosen."""
+"""Names of columns that are tried where none is chosen; ``PatientID`` and ``patient-id`` count as one."""
 
 
 def read_class_table(
@@ -74,7 +74,8 @@ def read_class_table(
     reader = _Rows(path, used, known, several, _Finder(root))
     for (line, row), labels in zip(rows, texts, strict=True):
         reader.add(line, row, labels)
-    return ClassificationSet(path, known, several, tuple(reader.cases), tuple(reader.problems))
+    told = _told(header, used)
+    return ClassificationSet(path, known, several, tuple(reader.cases), tuple(reader.problems), columns=told)
 
 
 def list_table_images(
@@ -213,6 +214,9 @@ class _Finder:
         direct = self.root / name
         if direct.is_file():
             return direct
+        if "\\" in name:
+            # As Windows writes it.
+            return self.find(name.replace("\\", "/"))
         if Path(name).name != name:
             # A path with folders means that place, perhaps without its suffix.
             beside = [direct.with_name(direct.name + suffix) for suffix in IMAGE_SUFFIXES]
@@ -237,8 +241,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
         raise InputError(
             f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
         ) from error
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
     header = [name.strip() for name in reader.fieldnames or []]
     reader.fieldnames = header
@@ -248,7 +251,25 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
         raise InputError(f"{path}: line {reader.line_num} is not CSV ({error}); mend it.") from error
     if not rows:
         raise InputError(f"{path}: lists no images; a header and a line for each image were expected.")
+    for line, row in rows:
+        # What stands beyond the header, without a name.
+        surplus: Sequence[str] = row.get(None) or ()
+        if any(cell.strip() for cell in surplus):
+            raise InputError(
+                f"{path}: line {line} has {len(header) + len(surplus)} cells, but the header has "
+                f"{len(header)}; put a cell that holds {delimiter!r} in quotation marks."
+            )
     return header, rows
+
+
+def delimiter_of(header: str) -> str:
+    """What separates the cells of a table: commas, semicolons or tabs.
+
+    Example:
+        >>> delimiter_of("name;label")
+        ';'
+    """
+    return max(",;\t", key=header.count)
 
 
 def _column(path: Path, header: Sequence[str], meaning: str, columns: TableColumns) -> str | None:
@@ -260,13 +281,28 @@ def _column(path: Path, header: Sequence[str], meaning: str, columns: TableColum
         )
     if chosen is not None:
         return chosen
-    found = next((name for name in USUAL[meaning] if name in header), None)
+    spelt = {_plain(name): name for name in reversed(header)}
+    found = next((spelt[_plain(name)] for name in USUAL[meaning] if _plain(name) in spelt), None)
     if found is None and meaning in ("path", "label"):
         raise InputError(
             f"{path}: has no column for the {meaning} ({', '.join(USUAL[meaning])}); the columns are "
             f"{', '.join(header) or 'none'}; name the right one."
         )
     return found
+
+
+def _plain(name: str) -> str:
+    """The name of a column without what people write in different ways."""
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _told(header: Sequence[str], used: Mapping[str, str | None]) -> str:
+    """Which column was taken for what, for people to see."""
+    taken = [f"{meaning} from {name!r}" for meaning, name in used.items() if name is not None]
+    absent = [meaning for meaning, name in used.items() if name is None]
+    ignored = [repr(name) for name in header if name not in used.values()]
+    told = f"{', '.join(taken)}; no column for {', '.join(absent)}" if absent else ", ".join(taken)
+    return f"{told}; not used: {', '.join(ignored)}" if ignored else told
 
 
 def _labels(text: str) -> list[str]:

@@ -220,7 +220,12 @@ def list_images(folder: Path | str) -> list[Path]:
         what = "is a file" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {what}, but a folder of images was expected; check the name.")
     try:
-        files = [file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file()]
+        # A link to nowhere is listed too, so that somebody says so.
+        files = [
+            file
+            for file in folder.iterdir()
+            if not file.name.startswith(".") and (file.is_file() or not file.exists())
+        ]
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); check the permissions.") from error
     return sorted((file for file in files if _is_image_name(file) or _holds_dicom(file)), key=natural_key)

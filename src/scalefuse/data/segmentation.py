@@ -8,7 +8,11 @@ from pathlib import Path
 from scalefuse.data.read import image_stem, list_images, natural_key
 from scalefuse.errors import InputError
 
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 """Names of folders for the parts of a data set, and what the parts are called here."""
 
 IMAGE_FOLDERS = ("images", "image")

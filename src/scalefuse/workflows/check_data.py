@@ -15,7 +15,7 @@ from scalefuse.data.atomic import check_writable_folder
 from scalefuse.data.check import DataCheck
 from scalefuse.data.check_classification import check_classification
 from scalefuse.data.check_segmentation import check_segmentation
-from scalefuse.data.classification import ClassificationSet, TableColumns, read_classification
+from scalefuse.data.classification import ClassificationSet, TableColumns, read_classification, split_names
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import MaskClasses
 from scalefuse.data.segmentation import IMAGE_FOLDERS, SPLIT_FOLDERS, scan_segmentation_folder
@@ -146,7 +146,7 @@ def detect_layout(source: Path) -> Layout:
 def _read(source: Path, options: CheckOptions) -> ClassificationSet:
     classes, group_column, columns = options.classes, options.group_column, options.columns
     if isinstance(classes, str):
-        classes = tuple(name.strip() for name in classes.split(","))
+        classes = split_names(classes)
     if isinstance(classes, MaskClasses):
         classes = classes.names
     if source.is_file() and group_column is not None and options.groups_csv is None:

@@ -24,6 +24,7 @@ from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
 from scalefuse.workflows.classify_tables import Predictions, write_embeddings, write_predictions
+from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline
 
@@ -223,7 +224,11 @@ class _Batch:
     probabilities: list[NDArray[np.float32]] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     unchosen: IntensityChoiceError | None = None
+    faint: FaintPictures = field(init=False)
     result: ClassifyResult = field(default_factory=ClassifyResult)
+
+    def __post_init__(self) -> None:
+        self.faint = FaintPictures(self.classifier.preprocessing.intensity)
 
     def read(self, pictures: Sequence[ClassifyInput]) -> list[_ReadPicture]:
         """Read and prepare some pictures; what goes wrong is kept for :meth:`run`."""
@@ -233,6 +238,7 @@ class _Batch:
             try:
                 image = one.read()
                 picture.tensor = self.classifier.prepare(image)
+                self.faint.look(one.name, image)
                 picture.image = image if self.options.explain else None
             except (ScaleFuseError, RuntimeError, MemoryError) as error:
                 picture.error = error
@@ -305,7 +311,7 @@ class _Batch:
             kind: Literal["csv", "npz"] = "csv" if self.options.formats == ("csv",) else "npz"
             self.result.written.append(write_embeddings(self.output, found.names, vectors, kind))
         self.result.num_pictures = len(self.names)
-        self.result.notes += found.notes()
+        self.result.notes += found.notes() + self.faint.notes()
 
     def _draw(self, one: ClassifyInput, image: Image, probabilities: NDArray[np.float32]) -> None:
         path = self.drawings[one.name]

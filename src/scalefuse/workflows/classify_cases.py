@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scalefuse.data.classification import ClassificationCase
 from scalefuse.errors import InputError, IntensityChoiceError, ScaleFuseError
 from scalefuse.inference.classifier import Classifier
+from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline
 
@@ -27,11 +28,13 @@ class ClassifiedCases:
         cases: Those that could be classified, in their order.
         logits: Of these, uncalibrated, ``(N, K)``.
         failures: One line for each of the others, with those that were known before.
+        notes: What a reader of the results must know.
     """
 
     cases: list[ClassificationCase]
     logits: NDArray[np.float32]
     failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -66,9 +69,10 @@ def classify_cases(
         IntensityChoiceError: Not one could be, for want of a range of values.
     """
     size = classifier.batch_size
+    faint = FaintPictures(classifier.preprocessing.intensity)
 
     def read(batch: Sequence[ClassificationCase]) -> list[_ReadCase]:
-        return [_read(classifier, case) for case in batch]
+        return [_read(classifier, case, faint) for case in batch]
 
     def compute(batch: list[_ReadCase]) -> _Outcome:
         return batch, _logits(classifier, batch)
@@ -98,12 +102,15 @@ def classify_cases(
                 # Not a bad picture: the command lacks an option.
                 raise error
         raise InputError(f"No case could be measured. First problem: {lines[0]}")
-    return ClassifiedCases(good, np.concatenate(logits), lines)
+    return ClassifiedCases(good, np.concatenate(logits), lines, faint.notes())
 
 
-def _read(classifier: Classifier, case: ClassificationCase) -> _ReadCase:
+def _read(classifier: Classifier, case: ClassificationCase, faint: FaintPictures) -> _ReadCase:
     try:
-        return _ReadCase(case, tensor=classifier.prepare(case.read()))
+        image = case.read()
+        tensor = classifier.prepare(image)
+        faint.look(case.name, image)
+        return _ReadCase(case, tensor=tensor)
     except ScaleFuseError as error:
         return _ReadCase(case, error=error)
     except (RuntimeError, MemoryError) as error:

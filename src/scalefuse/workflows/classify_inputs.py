@@ -41,8 +41,9 @@ def find_inputs(
     """List what is to be classified; nothing is read yet, except MedMNIST files.
 
     Args:
-        source: a picture; a folder of pictures, with all folders in it but hidden ones; a CSV file or a
-            MedMNIST ``.npz`` file as for training, whose labels are left alone and may be missing.
+        source: a picture; a folder of pictures, with all folders in it but hidden ones, each once where links
+            lead to it; a CSV file or a MedMNIST ``.npz`` file as for training, whose labels are left alone
+            and may be missing.
         output: folder of the results, which is passed over where it lies inside of ``source``.
         columns: of a CSV file.
         images: folder that the paths of a CSV file start from, by default the file's own.
@@ -66,7 +67,7 @@ def find_inputs(
         raise InputError(f"{source}: no such file or folder; check the name.")
     problems: list[str] = []
     if source.is_dir():
-        files = _walk(source, output.resolve())
+        files = _walk(source, {output.resolve()})
         found = [
             ClassifyInput(file.relative_to(source).as_posix(), partial(read_image, file), file)
             for file in files
@@ -86,6 +87,8 @@ def find_inputs(
         found = [ClassifyInput(case.key if split else case.name, case.read, case.path) for case in cases]
     else:
         found = [ClassifyInput(source.name, partial(read_image, source), source)]
+    if not found and problems:
+        raise InputError(f"No image of the table is there. First problem: {problems[0]}")
     if not found:
         raise InputError(
             f"{source}: holds no images; give a picture, a folder of pictures, or a table of them."
@@ -130,11 +133,13 @@ def _explanation(name: str, stem: str) -> PurePath:
     return PurePath(*parts, f"{stem}_explanation.png")
 
 
-def _walk(folder: Path, without: Path) -> list[Path]:
+def _walk(folder: Path, seen: set[Path]) -> list[Path]:
+    """Images of a folder and of those in it; ``seen`` are folders to pass over."""
+    seen.add(folder.resolve())
     files = list_images(folder)
     children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    for child in sorted(children, key=natural_key):
-        # A link to a folder above would never end.
-        if child.resolve() != without and not child.is_symlink():
-            files += _walk(child, without)
+    # Folders before links to them; a link to a folder above would never end.
+    for child in sorted(children, key=lambda child: (child.is_symlink(), natural_key(child))):
+        if child.resolve() not in seen:
+            files += _walk(child, seen)
     return files

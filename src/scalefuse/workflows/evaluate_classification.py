@@ -15,7 +15,7 @@ from scalefuse.config.base import expand_path
 from scalefuse.config.classification import ClassificationRun
 from scalefuse.config.loading import load_config
 from scalefuse.data.atomic import results_folder
-from scalefuse.data.classification import ClassificationCase, TableColumns
+from scalefuse.data.classification import ClassificationCase, TableColumns, split_names
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.classification import ClassificationEvaluation, evaluate_classification
@@ -42,6 +42,7 @@ from scalefuse.workflows.evaluate_classification_data import (
     open_data,
     write_medmnist,
 )
+from scalefuse.workflows.run_images import held_out_note
 
 _CASES_SHOWN = 12
 
@@ -59,7 +60,8 @@ class ClassificationEvaluationOptions:
         sensitivity: Measure the operating point that was chosen for it on calibration cases, too.
         positive: Of two classes the one that binary measures are of, and the class of ``sensitivity``.
         batch_size: Pictures that go through the network at once.
-        classes: Names of the classes of the data set, separated by commas; found in it where None.
+        classes: Names of the classes of the data set, separated by commas, in quotation marks where they hold
+            one; found in it where None.
         columns: Of a CSV file, as :meth:`~scalefuse.data.classification.TableColumns.parse` reads them.
         images: Folder that the paths of a CSV file start from.
         config: Run configuration whose data section stands in for the three above.
@@ -146,6 +148,20 @@ def evaluate(
     """
     options = options or ClassificationEvaluationOptions()
     check_folder_name(output)
+    # Before the work, and gone again where nothing comes of it.
+    with results_folder(output):
+        return _evaluate(source, output, models, predictions, options, on_start, on_case)
+
+
+def _evaluate(
+    source: Path,
+    output: Path,
+    models: Sequence[str],
+    predictions: Path | None,
+    options: ClassificationEvaluationOptions,
+    on_start: Callable[[int], None] | None,
+    on_case: Callable[[str], None] | None,
+) -> ClassificationEvaluationResult:
     if predictions is not None:
         opened, measured = _read(source, predictions, models, options)
         if on_start is not None:
@@ -176,11 +192,14 @@ def evaluate(
         measured.models = list(models)
         measured.computed_by = classifier.computed_by
         measured.num_views = len(classifier.views)
+        note = held_out_note([bundle.info.config for bundle in bundles], "source", source, opened.split)
+        opened.notes.extend([] if note is None else [note])
         if on_start is not None:
             on_start(len(opened.cases))
         found = classify_cases(classifier, opened.cases, on_case, failures=opened.failures)
         measured.cases, measured.probabilities = found.cases, classifier.postprocessing.activate(found.logits)
         measured.failures = found.failures
+        opened.notes.extend(found.notes)
     binary = not opened.multi_label and len(opened.classes) == 2
     evaluation = evaluate_classification(
         measured.probabilities,
@@ -191,8 +210,7 @@ def evaluate(
         positive=options.positive if binary or options.sensitivity is None else None,
         operating_point=measured.postprocessing.operating_point,
     )
-    with results_folder(output):
-        return _write(output, opened, evaluation, measured)
+    return _write(output, opened, evaluation, measured)
 
 
 def _read(
@@ -226,7 +244,7 @@ def _reading(options: ClassificationEvaluationOptions) -> Reading:
         data = run.data
         found = Reading(data.classes, data.columns, data.images and expand_path(data.images))
     chosen: dict[str, Any] = {
-        "classes": options.classes and tuple(name.strip() for name in options.classes.split(",")),
+        "classes": options.classes and split_names(options.classes),
         "columns": options.columns and TableColumns.parse(options.columns),
         "images": options.images,
     }

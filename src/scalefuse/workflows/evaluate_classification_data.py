@@ -19,6 +19,7 @@ from scalefuse.data.classification import (
     TableColumns,
     read_classification,
 )
+from scalefuse.data.classification_table import USUAL, delimiter_of
 from scalefuse.errors import InputError
 from scalefuse.evaluation.classification import probability_problem
 
@@ -191,7 +192,7 @@ class ReadyPredictions:
     MedMNIST's: the number of the case in its split, then a probability per class in the order of the set's.
 
     Args:
-        path: CSV file.
+        path: CSV file, separated by commas, semicolons or tabs.
 
     Raises:
         InputError: unreadable, no probabilities in it, NaN or values that are no probabilities, or one name
@@ -210,7 +211,10 @@ class ReadyPredictions:
         self.path = path
         try:
             with path.open(newline="", encoding="utf-8-sig") as handle:
-                lines = [line for line in csv.reader(handle) if any(cell.strip() for cell in line)]
+                delimiter = delimiter_of(handle.readline())
+                handle.seek(0)
+                reader = csv.reader(handle, delimiter=delimiter)
+                lines = [line for line in reader if any(cell.strip() for cell in line)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(
                 f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
@@ -242,7 +246,9 @@ class ReadyPredictions:
     def _columns(self, header: Sequence[str]) -> tuple[int, list[int]]:
         name = next((header.index(one) for one in _NAMES if one in header), None)
         marked = [index for index, cell in enumerate(header) if cell.startswith(PROBABILITY)]
-        others = [index for index in range(len(header)) if index != name]
+        # Columns that a list of images has, beside those of its classes.
+        known = {column for columns in USUAL.values() for column in columns}
+        others = [index for index, cell in enumerate(header) if index != name and cell not in known]
         if name is None or not (marked or others):
             raise InputError(
                 f"{self.path}: expected a column 'name' and a column 'probability_CLASS' for each class, but "
@@ -260,6 +266,7 @@ class ReadyPredictions:
                 is in the file.
         """
         order = self._class_order(opened.classes)
+        self._used: set[str] = set()
         found: list[ClassificationCase] = []
         rows: list[NDArray[np.float64]] = []
         failures = []
@@ -273,6 +280,12 @@ class ReadyPredictions:
             rows.append(row[order])
         if not found:
             raise InputError(f"No case could be measured. First problem: {failures[0]}")
+        unused = [name for name in self.rows if name not in self._used]
+        if unused:
+            opened.notes.append(
+                f"{self.path} has {len(unused)} line(s) for no image of the split {opened.split!r}, such as "
+                f"{unused[0]!r}."
+            )
         values = np.array(rows)
         problem = probability_problem(values, multi_label=opened.multi_label)
         if problem is not None:
@@ -299,6 +312,7 @@ class ReadyPredictions:
         self, case: ClassificationCase, index: int, source: Path, unique: Mapping[str, int]
     ) -> NDArray[np.float64] | None:
         if self.medmnist:
+            self._used.add(str(index))
             return self.rows.get(str(index))
         names = [case.name, case.key]
         if case.path is not None and case.path.is_relative_to(source):
@@ -307,7 +321,11 @@ class ReadyPredictions:
         alike = self._by_file.get(file, [])
         if unique[file] == len(alike) == 1:
             names += alike
-        return next((self.rows[name] for name in names if name in self.rows), None)
+        name = next((name for name in names if name in self.rows), None)
+        if name is None:
+            return None
+        self._used.add(name)
+        return self.rows[name]
 
 
 def write_medmnist(

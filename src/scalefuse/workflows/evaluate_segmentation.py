@@ -29,6 +29,7 @@ from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyMasks, model_classes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.run_images import held_out_note
 from scalefuse.workflows.workload import job_of
 
 NOT_ENOUGH_MEMORY = "not enough memory for a picture of this size; cut it into parts."
@@ -103,6 +104,7 @@ def evaluate(
     name, cases, failures = _cases(folder, split)
     masks: MeasuredMasks
     computed_by: EngineChoice | None = None
+    note: str | None = None
     job = job_of([case.image for case in cases], passes=8 if tta else 1)
     if predictions is None:
         extra: dict[str, Any] = {"tta": tta}
@@ -118,6 +120,7 @@ def evaluate(
             **extra,
         )
         computed_by = segmenter.computed_by
+        note = held_out_note([bundle.info.config for bundle in bundles], "folder", folder, name)
         named = _named_classes((), classes, config, cases)
         masks = ModelMasks(segmenter, trained_classes(bundles) if named is None else named)
     else:
@@ -174,6 +177,7 @@ def evaluate(
         summary = {"split": name, **evaluation.summary()}
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
+            summary["notes"] = [] if note is None else [note]
         if predictions is not None:
             # Ready masks have no probabilities to choose a threshold for or to calibrate.
             summary = {

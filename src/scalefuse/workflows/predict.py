@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scalefuse.bundle import Bundle, load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
-from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits
+from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
@@ -21,6 +21,7 @@ from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
+from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
 from scalefuse.workflows.workload import job_of
@@ -172,7 +173,7 @@ def predict(
         if unchosen is not None and not result.written and not result.skipped:
             # Not a bad picture among others: the command lacks an option.
             raise unchosen
-        result.notes += work.notes()
+        result.notes += work.faint.notes()
         return result
 
 
@@ -200,7 +201,11 @@ class _Work:
     output: Path
     options: PredictOptions
     written: dict[Path, list[Path]] = field(default_factory=dict)
-    faint: dict[Path, tuple[int, str]] = field(default_factory=dict)
+    faint: FaintPictures = field(init=False)
+
+    def __post_init__(self) -> None:
+        choice = self.segmenter.intensity
+        self.faint = FaintPictures(IntensityRange.parse(choice) if isinstance(choice, str) else choice)
 
     def check_inputs(self, source: Path, files: Sequence[Path]) -> None:
         """Refuse, before anything is written, results among or over the pictures themselves.
@@ -230,10 +235,7 @@ class _Work:
         ):
             return None
         image = read_image(file)
-        if self.segmenter.intensity is None:
-            narrow = range_of_fewer_bits(image)
-            if narrow is not None:
-                self.faint[file] = int(image.pixels.max()), str(narrow)
+        self.faint.look(file.name, image)
         return image
 
     def compute(self, image: Image | None) -> tuple[Image, Segmentation] | None:
@@ -264,18 +266,6 @@ class _Work:
         if options.instances != "none" or options.regions:
             self._objects(image, found, stem, write, written)
         return True
-
-    def notes(self) -> list[str]:
-        """What a user should know of the pictures."""
-        if not self.faint:
-            return []
-        high, narrow = max(self.faint.values())
-        first = min(self.faint).name
-        more = "" if len(self.faint) == 1 else f" and {len(self.faint) - 1} more"
-        return [
-            f"{first}{more}: 16 bits, but values up to {high} of 65535 only, nearly black to the network. "
-            f"If they have fewer bits, give --range {narrow}."
-        ]
 
     def _objects(
         self,

@@ -13,6 +13,7 @@ from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, conf
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
+from scalefuse.workflows.run_images import IMAGES
 from scalefuse.workflows.run_lock import LOCK, sole_training
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def train(
 
     Args:
         config: The run.
-        resume: Continue from the run folder's last checkpoint; the configuration must be the same but for the
-            number of epochs, early stopping, precision and the use of the processor. A run that was killed
-            before it finished an epoch starts again, also without this.
+        resume: Continue from the run folder's last checkpoint; the images must be the same, and so must the
+            configuration but for the number of epochs, early stopping, precision and the use of the
+            processor. A run that was killed before it finished an epoch starts again, also without this.
         report: Called after every batch and epoch.
         say: Called with lines about the data before training.
 
@@ -128,7 +129,8 @@ def _train(
     except BaseException:
         if not _has_checkpoint(folder) and not resume:
             # Nothing was trained: leave no folder that looks like a run.
-            (folder / CONFIG).unlink(missing_ok=True)
+            for name in (CONFIG, IMAGES):
+                (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         raise
 
@@ -158,7 +160,8 @@ def cross_validate(
 
     Raises:
         ConfigError: Fewer than two folds.
-        InputError: A fold of a segmentation run holds no object.
+        InputError: A fold cannot be trained or measured on: it holds no object, one class only, or a class
+            that its training part lacks.
     """
     from scalefuse.report.tables import write_csv
 
@@ -171,6 +174,10 @@ def cross_validate(
         for number in range(1, folds + 1):
             part = config.data.model_copy(update={"folds": folds, "fold": number})
             require_foreground(config.model_copy(update={"data": part}))
+    else:
+        from scalefuse.workflows.train_classification import check_folds, resolve_classes
+
+        check_folds(resolve_classes(config), folds)
     results = []
     # A first fold that cannot start leaves no empty folder behind.
     with results_folder(config.run_folder) as parent:

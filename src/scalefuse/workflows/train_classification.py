@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scalefuse.config import ClassificationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import BundleError, ConfigError, InputError
+from scalefuse.workflows.run_images import keep_images
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def train_classification(
     found = read_data(config)
     cases, val_cases = find_cases(config, found)
     _check_decision(config, found, val_cases)
+    keep_images(folder, _image_rows(found, cases, val_cases), resume=resume)
     say(f"{len(cases)} training and {len(val_cases)} validation images, classes: {', '.join(found.classes)}")
     targets = torch.from_numpy(found.targets(cases))
     preprocessing = data.preprocessing(multi_label=found.multi_label)
@@ -196,6 +198,40 @@ def train_classification(
         round_to_half(network)
     say("fitting temperature and prediction sets on the validation images")
     return _write_bundle(config, folder, network, found, cases, val_cases)
+
+
+def check_folds(config: ClassificationRun, folds: int) -> None:
+    """Look at every fold of a cross-validation before hours go into the first one.
+
+    Raises:
+        InputError: A fold cannot be trained or measured on; the message names it.
+    """
+    found = read_data(config, strict=False)
+    for number in range(1, folds + 1):
+        part = config.data.model_copy(update={"folds": folds, "fold": number})
+        try:
+            _, val_cases = find_cases(config.model_copy(update={"data": part}), found)
+            _check_decision(config, found, val_cases)
+        except InputError as error:
+            raise InputError(f"Fold {number} of {folds}: {error}") from error
+
+
+def _image_rows(
+    found: ClassificationSet, cases: Sequence[ClassificationCase], val_cases: Sequence[ClassificationCase]
+) -> list[dict[str, str]]:
+    """A data set of its own, with the columns that a CSV file of images may have."""
+    return [
+        {
+            "name": case.name,
+            "path": case.name if case.path is None else str(case.path.resolve()),
+            "label": "|".join(found.classes[label] for label in case.labels),
+            "patient": case.group or "",
+            "weight": f"{case.weight:g}",
+            "split": split,
+        }
+        for split, part in (("train", cases), ("val", val_cases))
+        for case in part
+    ]
 
 
 def rarest_labels(cases: Sequence[ClassificationCase]) -> list[int]:

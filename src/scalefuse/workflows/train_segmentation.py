@@ -12,6 +12,7 @@ import numpy as np
 from scalefuse.config import SegmentationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError, InputError
+from scalefuse.workflows.run_images import keep_images
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -124,6 +125,13 @@ def train_segmentation(
     if data.check:
         _check(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
+    parts = (("train", cases), ("val", val_cases))
+    images = [
+        {"name": case.name, "path": str(case.image.resolve()), "patient": case.group or "", "split": split}
+        for split, part in parts
+        for case in part
+    ]
+    keep_images(folder, images, resume=resume)
     channels = config.network.in_channels
     dataset = SegmentationDataset(
         cases,

@@ -1,0 +1,80 @@
+"""Which images a run trains on and which it validates on: written down, and the same when it goes on."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scalefuse.config.base import expand_path
+from scalefuse.errors import ConfigError, InputError
+from scalefuse.report.tables import write_csv
+
+IMAGES = "images.csv"
+
+
+def keep_images(folder: Path, rows: Sequence[dict[str, str]], *, resume: bool) -> None:
+    """Write ``images.csv`` into a run's folder; a run that goes on must have the images it was begun with.
+
+    Args:
+        folder: Of the run.
+        rows: Of every image its ``name``, ``split`` (``train`` or ``val``) and what else is known of it. For
+            classifiers that is a data set of its own, which ``scalefuse evaluate`` takes.
+        resume: Compare with the file that stands there. Runs of before it was written have none.
+
+    Raises:
+        ConfigError: Images were added, taken away, or given to the other part or another class since.
+        InputError: The file was damaged.
+    """
+    path = folder / IMAGES
+    if resume and path.is_file():
+        try:
+            with path.open(newline="", encoding="utf-8") as handle:
+                before = {_identity(row) for row in csv.DictReader(handle)}
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{path}: cannot be read ({error}); train anew in another folder.") from error
+        now = {_identity(row) for row in rows}
+        if before != now:
+            changed = sorted((now - before) or (before - now))[0]
+            raise ConfigError(
+                f"The images are not those that the run was begun with ({path}): {len(now - before)} new or "
+                f"changed, {len(before - now)} missing or changed, such as {changed[0]!r}. Going on would "
+                "validate on images that were trained on; restore them, or start a new run in another folder."
+            )
+    write_csv(path, list(rows))
+
+
+def held_out_note(configs: Sequence[dict[str, Any] | None], key: str, source: Path, split: str) -> str | None:
+    """What to say where a model is measured on the very data that it was trained on.
+
+    Args:
+        configs: Of the models, as their bundles hold them.
+        key: Name of the entry in the ``data`` section that names the data.
+        source: What is measured on.
+        split: The part of it.
+
+    Example:
+        >>> config = {"data": {"source": "scans", "folds": None}}
+        >>> held_out_note([config], "source", Path("scans"), "all") is None
+        False
+        >>> held_out_note([config], "source", Path("scans"), "test") is None
+        True
+    """
+    for config in configs:
+        data = (config or {}).get("data") or {}
+        named = data.get(key)
+        try:
+            same = named is not None and expand_path(Path(named)).resolve() == source.resolve()
+        except (ConfigError, OSError):
+            same = False
+        if same and (split in ("train", "all") or (split == "val" and data.get("folds"))):
+            return (
+                f"A model was trained on images of this part ({split}), so that these values are too good; "
+                f"{IMAGES} in the folder of its run lists those that it did not see as val."
+            )
+    return None
+
+
+def _identity(row: dict[str, str]) -> tuple[str, str, str]:
+    return row.get("name") or "", row.get("split") or "", row.get("label") or ""
