@@ -3,6 +3,7 @@
 import csv
 import json
 import resource
+import shutil
 import signal
 
 import numpy as np
@@ -351,3 +352,17 @@ def test_whole_images_of_two_sizes(refused, config_file, tmp_path):
     line = refused("train", config_file, "-o", tmp_path / "run", "--set", folders, "--set", "data.crop=null")
     for word in ("64×64", "72×72", "data.crop"):
         assert word in line
+
+
+def test_a_run_goes_on_with_the_pairs_that_it_was_begun_with(cli, refused, config_file, tmp_path):
+    home = config_file.parent
+    pairs = {"a": shutil.copytree(home / "train" / "ct", tmp_path / "ct")}
+    pairs["b"] = shutil.copytree(home / "train" / "mri", tmp_path / "mri")
+    run = tmp_path / "run"
+    data = f"data.train=[{{a: {pairs['a']}, b: {pairs['b']}}}]"
+    done = cli("train", config_file, "-o", run, "--set", data, "--set", "training.epochs=1")
+    assert done.code == 0, done.text
+    for folder in pairs.values():
+        (folder / "2.png").unlink()
+    line = refused("train", "--resume", run, "--set", "training.epochs=2")
+    assert "0 new or changed, 1 missing or changed" in line

@@ -13,7 +13,7 @@ from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, conf
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
-from scalefuse.workflows.run_images import IMAGES
+from scalefuse.workflows.run_images import IMAGES, keep_images
 from scalefuse.workflows.run_lock import LOCK, sole_training
 
 if TYPE_CHECKING:
@@ -243,6 +243,9 @@ def _train_fusion(
         val_cases, _ = read_pairs(config.data.val)
     else:
         cases, val_cases = split_pairs(cases, config.data, training.seed)
+    parts = (("train", cases), ("val", val_cases))
+    pairs = [{"name": f"{case.source}/{case.name}", "split": split} for split, part in parts for case in part]
+    keep_images(folder, pairs, resume=resume)
     say(f"{len(cases)} training and {len(val_cases)} validation pairs")
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)
