@@ -8,6 +8,7 @@ from scalefuse.config import load_config
 from scalefuse.data.write import write_pixels
 from scalefuse.errors import InputError
 from scalefuse.inference.segmenter import Segmenter
+from scalefuse.workflows.evaluate_segmentation import evaluate
 from scalefuse.workflows.train import cross_validate, train
 
 SHORT = [
@@ -66,6 +67,14 @@ def test_classes_and_labels_are_trained_fitted_and_predicted(home, tmp_path, net
     assert bundle.info.network.name == network
     assert len(bundle.info.postprocessing["classes"]) == 2
     assert 0 <= result.metrics["val/dice"] <= 1
+    # The run's list of images is measured as the folder is.
+    model = {"models": [str(result.bundle)], "split": "val", "engine": "torch", "precision": "fp32"}
+    listed = evaluate(tmp_path / "run" / "images.csv", tmp_path / "listed", **model).summary
+    assert listed == evaluate(home / kind, tmp_path / "measured", **model).summary
+    assert listed["num_cases"] == 2
+    assert listed["notes"] == []
+    too_good = evaluate(home / kind, tmp_path / "too-good", **{**model, "split": "train"}).summary
+    assert "trained on images of this part (train)" in too_good["notes"][0]
     segmenter = Segmenter.from_bundle(bundle)
     assert len(segmenter.postprocessing.classes) == 2
     found = segmenter.segment(np.zeros((37, 45, 3), np.uint8))

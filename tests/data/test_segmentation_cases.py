@@ -9,8 +9,10 @@ from scalefuse.data.segmentation import (
     read_groups,
     scan_segmentation_folder,
 )
+from scalefuse.data.segmentation_list import case_rows, read_case_list
 from scalefuse.data.splits import k_folds, split_by_fraction
 from scalefuse.errors import InputError
+from scalefuse.report.tables import write_csv
 
 
 def fill(folder, *names):
@@ -183,3 +185,42 @@ def test_splits_that_cannot_be():
         split_by_fraction(cases([2, 2]), 1.0, seed=0)
     with pytest.raises(InputError, match="cannot be split"):
         split_by_fraction(cases([5]), 0.5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,split", "1.png,val"], "no column 'masks'"),
+        (["path,masks,split"], "no rows"),
+        (["path,masks,split", "1.png,1_mask.png,later"], "line 2: the split is 'later'"),
+        (
+            ["path,masks,split", "1.png,1_mask.png,val", "2.png,1_mask.png,val"],
+            r"line 3: .*2\.png is not there",
+        ),
+        (["path,masks,split", "1.png,disc=3.png,val"], r"line 2: .*3\.png is not there"),
+    ],
+)
+def test_lists_that_cannot_be_used(tmp_path, lines, message):
+    for name in ("1.png", "1_mask.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=message):
+        read_case_list(tmp_path / "list.csv")
+
+
+def test_a_list_gives_the_cases_that_were_written(tmp_path):
+    for name in ("a b.png", "a b_mask.png", "2.png", "disc.png", "cup.png"):
+        (tmp_path / name).touch()
+    parts = {
+        "train": [SegmentationCase("a b", tmp_path / "a b.png", tmp_path / "a b_mask.png", "p1")],
+        "val": [
+            SegmentationCase(
+                "2",
+                tmp_path / "2.png",
+                label_masks=(("disc", tmp_path / "disc.png"), ("cup", tmp_path / "cup.png")),
+            ),
+            SegmentationCase("2", tmp_path / "2.png"),
+        ],
+    }
+    write_csv(tmp_path / "list.csv", case_rows(parts))
+    assert read_case_list(tmp_path / "list.csv") == parts

@@ -17,6 +17,7 @@ from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import MaskClasses, read_case_mask
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, find_segmentation_cases
+from scalefuse.data.segmentation_list import read_case_list
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
 from scalefuse.inference.engines.choice import EngineChoice
@@ -77,7 +78,8 @@ def evaluate(
     ``calibration.png``.
 
     Args:
-        folder: ``images/`` and ``masks/``, or splits with these inside.
+        folder: ``images/`` and ``masks/``, or splits with these inside; or a list of them, such as
+            ``images.csv`` of a run.
         output: Folder for the results.
         models: Bundles that segment; of several, probabilities are averaged. With ``predictions``, one that
             names the classes.
@@ -194,7 +196,7 @@ def evaluate(
 
 
 def _cases(folder: Path, split: str | None) -> tuple[str, list[SegmentationCase], list[str]]:
-    splits = find_segmentation_cases(folder)
+    splits = read_case_list(folder) if folder.suffix.lower() == ".csv" else find_segmentation_cases(folder)
     if split is None:
         split = next(name for name in ("test", "val", "train", "all", *splits) if name in splits)
     if split not in splits:

@@ -114,6 +114,7 @@ def train_segmentation(
     from scalefuse.data.masks import BINARY
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.data.segmentation_dataset import SegmentationDataset
+    from scalefuse.data.segmentation_list import case_rows
     from scalefuse.networks.half_precision import round_to_half
     from scalefuse.report.model_card import model_card
     from scalefuse.training.fit import fit, load_best, load_initial
@@ -125,13 +126,7 @@ def train_segmentation(
     if data.check:
         _check(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
-    parts = (("train", cases), ("val", val_cases))
-    images = [
-        {"name": case.name, "path": str(case.image.resolve()), "patient": case.group or "", "split": split}
-        for split, part in parts
-        for case in part
-    ]
-    keep_images(folder, images, resume=resume)
+    keep_images(folder, case_rows({"train": cases, "val": val_cases}), resume=resume)
     channels = config.network.in_channels
     dataset = SegmentationDataset(
         cases,

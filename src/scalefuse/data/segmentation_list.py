@@ -1,0 +1,85 @@
+"""A segmentation data set as a CSV file that lists images and masks, as trainings leave it behind."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scalefuse.data.segmentation import SPLIT_FOLDERS, SegmentationCase
+from scalefuse.errors import InputError
+
+COLUMNS = ("name", "path", "masks", "patient", "split")
+
+_BETWEEN = "|"
+
+
+def case_rows(parts: Mapping[str, Sequence[SegmentationCase]]) -> list[dict[str, str]]:
+    """Rows of the list, with the columns :data:`COLUMNS`; of several labels, ``masks`` is ``LABEL=FILE|…``.
+
+    Args:
+        parts: cases by split.
+
+    Example:
+        >>> rows = case_rows({"val": [SegmentationCase("1", Path("1.jpg"), Path("1.png"))]})
+        >>> rows[0]["name"], rows[0]["split"], Path(rows[0]["masks"]).name
+        ('1', 'val', '1.png')
+    """
+    rows = []
+    for split, cases in parts.items():
+        for case in cases:
+            masks = [f"{label}={file.resolve()}" for label, file in case.label_masks]
+            masks += [] if case.mask is None else [str(case.mask.resolve())]
+            values = (case.name, str(case.image.resolve()), _BETWEEN.join(masks), case.group or "", split)
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
+    """The cases of a list, by split; relative paths start from the folder of the list.
+
+    Raises:
+        InputError: no such text, a column is missing, an unknown split, or a file that is not there.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("1.jpg", "1.png"):
+        ...     (folder / name).touch()
+        >>> _ = (folder / "images.csv").write_text("path,masks,split\\n1.jpg,1.png,val\\n")
+        >>> read_case_list(folder / "images.csv")["val"][0].name
+        '1'
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            rows = list(reader)
+            header = list(reader.fieldnames or [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+        ) from error
+    missing = [name for name in ("path", "masks", "split") if name not in header]
+    if missing or not rows:
+        what = f"no column {missing[0]!r}" if missing else "no rows"
+        raise InputError(
+            f"{path}: has {what}, but a list with path, masks and split was expected, such as images.csv of "
+            "a run; give one, or a folder with images/ and masks/ inside."
+        )
+    splits: dict[str, list[SegmentationCase]] = {}
+    for line, row in enumerate(rows, start=2):
+        split = SPLIT_FOLDERS.get((row["split"] or "").strip().lower())
+        if split is None:
+            raise InputError(
+                f"{path}: line {line}: the split is {row['split']!r}, but train, val or test was expected."
+            )
+        image = path.parent / (row["path"] or "")
+        parts = [part for part in (row["masks"] or "").split(_BETWEEN) if part]
+        labels = tuple(
+            (label, path.parent / file) for label, equals, file in (p.partition("=") for p in parts) if equals
+        )
+        mask = path.parent / parts[0] if parts and not labels else None
+        for file in (image, *(file for _, file in labels), *([] if mask is None else [mask])):
+            if not file.is_file():
+                raise InputError(f"{path}: line {line}: {file} is not there; restore it or remove the line.")
+        name, group = row.get("name") or image.stem, row.get("patient") or None
+        splits.setdefault(split, []).append(SegmentationCase(name, image, mask, group, labels))
+    return splits
