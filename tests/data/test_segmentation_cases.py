@@ -209,6 +209,8 @@ def test_lists_that_cannot_be_used(tmp_path, lines, message):
 
 
 def test_a_list_gives_the_cases_that_were_written(tmp_path):
+    tmp_path = tmp_path / "dose=2"
+    tmp_path.mkdir()
     for name in ("a b.png", "a b_mask.png", "2.png", "disc.png", "cup.png"):
         (tmp_path / name).touch()
     parts = {

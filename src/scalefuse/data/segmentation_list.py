@@ -73,8 +73,12 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
             )
         image = path.parent / (row["path"] or "")
         parts = [part for part in (row["masks"] or "").split(_BETWEEN) if part]
+        pairs = (part.partition("=") for part in parts)
+        # A label is the name of a folder; what stands before the sign in a plain path may be more.
         labels = tuple(
-            (label, path.parent / file) for label, equals, file in (p.partition("=") for p in parts) if equals
+            (label, path.parent / file)
+            for label, sign, file in pairs
+            if sign and not {"/", "\\"} & set(label)
         )
         mask = path.parent / parts[0] if parts and not labels else None
         for file in (image, *(file for _, file in labels), *([] if mask is None else [mask])):
