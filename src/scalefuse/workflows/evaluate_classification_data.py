@@ -238,6 +238,7 @@ class ReadyPredictions:
                     f"{path}: line {number} {f'names {name!r} again' if name else 'has no name'}; mend it."
                 )
             self.rows[name] = values
+        self._used: set[str] = set()
         # A file name alone finds its line where it is one of a kind.
         self._by_file: dict[str, list[str]] = {}
         for name in self.rows:
@@ -266,7 +267,7 @@ class ReadyPredictions:
                 is in the file.
         """
         order = self._class_order(opened.classes)
-        self._used: set[str] = set()
+        self._used.clear()
         found: list[ClassificationCase] = []
         rows: list[NDArray[np.float64]] = []
         failures = []

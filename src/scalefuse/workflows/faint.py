@@ -5,6 +5,9 @@ from __future__ import annotations
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import FAINT, IntensityRange, range_of_fewer_bits, resolve_range
 
+_MEASURED = ("dicom", "nifti")
+"""Kinds of files whose numbers mean what a range means."""
+
 
 class FaintPictures:
     """Collects them during a batch.
@@ -64,6 +67,3 @@ class FaintPictures:
             f"{first}{more}: values up to {self._found[brightest]:g} only, nearly black to the network, "
             f"which sees them in the range {self._choice}. If they are stored in 8 bits, give --range full."
         ]
-
-
-_MEASURED = ("dicom", "nifti")

@@ -22,7 +22,8 @@ def installation() -> dict[str, Any]:
     """
     import torch
 
-    machine = asdict(read_machine())
+    here = read_machine()
+    machine = {**asdict(here), "bf16_gain": here.measured_bf16_gain}
     packages = machine.pop("engines")
     engines: dict[str, Any] = {
         engine: {

@@ -18,7 +18,7 @@ from scalefuse.inference.engines.hardware import Machine, read_machine
 OPENVINO = {"openvino": "2026.0"}
 ALL = {**OPENVINO, "onnx": "1.18", "onnxscript": "0.5", "onnxruntime": "1.22"}
 PLAIN = Machine("old", 2, 2, ("AVX2",), 8.0, (), False, {})
-SHORT = dataclasses.replace(PLAIN, features=("AVX2", "AVX-512", "AVX-512 bf16"))
+SHORT = dataclasses.replace(PLAIN, features=("AVX2", "AVX-512", "AVX-512 bf16"), bf16_gain=2.0)
 AMX = dataclasses.replace(PLAIN, features=("AVX-512", "AMX bf16"), engines=ALL)
 GPU = dataclasses.replace(AMX, cuda_devices=("some GPU",), cuda_bf16=True)
 
@@ -152,29 +152,62 @@ def test_flags_of_the_processor(monkeypatch, tmp_path):
     assert machine.fast_bf16
 
 
-def test_bf16_is_tried_where_instructions_do_not_tell(monkeypatch, tmp_path):
+@pytest.fixture
+def gain(monkeypatch):
+    """``gain(0.5)``: what trying a convolution gives; the number of trials is in the list returned."""
+
+    def set_to(value):
+        trials = []
+        monkeypatch.setattr(hardware, "measure_bf16_gain", lambda: trials.append(value) or value)
+        hardware._bf16_gain.cache_clear()
+        return trials
+
+    yield set_to
+    hardware._bf16_gain.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("flags", "found", "num_trials"),
+    [
+        ("avx512f", (None, False, False), 0),
+        ("avx512f avx512_bf16", (0.5, True, False), 1),
+        ("avx512f avx512_bf16 amx_bf16", (None, True, True), 0),
+    ],
+)
+def test_bf16_is_tried_where_instructions_do_not_tell(gain, monkeypatch, tmp_path, flags, found, num_trials):
+    trials = gain(0.5)
     file = tmp_path / "cpuinfo"
     monkeypatch.setattr(hardware, "_CPU_INFO", file)
-    monkeypatch.setattr(hardware, "measure_bf16_gain", lambda: 0.5)
-    found = {}
-    for flags in ("avx512f", "avx512f avx512_bf16", "avx512f avx512_bf16 amx_bf16"):
-        file.write_text(f"processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: {flags}\n\n")
+    file.write_text(f"processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: {flags}\n\n")
+    read_machine.cache_clear()
+    try:
+        machine = read_machine()
+    finally:
         read_machine.cache_clear()
-        try:
-            machine = read_machine()
-        finally:
-            read_machine.cache_clear()
-        found[flags] = machine.bf16_gain, machine.computes_bf16, machine.fast_bf16
-    assert list(found.values()) == [(None, False, False), (0.5, True, False), (None, True, True)]
+    assert trials == []
+    assert (machine.measured_bf16_gain, machine.computes_bf16, machine.fast_bf16) == found
+    assert len(trials) == num_trials
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(0.5, "fp32"), (1.0, "fp32"), (2.0, "bf16"), (None, "bf16")])
+ABLE = Machine("", 2, 2, ("AVX-512 bf16",), None, (), False, {"openvino": "2026.0"})
+
+
+@pytest.mark.parametrize(("measured", "expected"), [(0.5, "fp32"), (1.0, "fp32"), (2.0, "bf16")])
 @pytest.mark.parametrize("engine", ["auto", "torch", "openvino"])
-def test_auto_takes_bf16_where_it_is_faster(engine, gain, expected):
-    able = Machine("", 2, 2, ("AVX-512 bf16",), None, (), False, {"openvino": "2026.0"}, bf16_gain=gain)
-    assert choose_engine(engine, network="dilran", machine=able).precision == expected
+def test_auto_takes_bf16_where_it_is_faster(gain, engine, measured, expected):
+    gain(measured)
+    assert choose_engine(engine, network="dilran", machine=ABLE).precision == expected
     # Who asks for it gets it: the processor computes it, if slowly.
-    assert choose_engine(engine, "bf16", network="dilran", machine=able).precision == "bf16"
+    assert choose_engine(engine, "bf16", network="dilran", machine=ABLE).precision == "bf16"
+
+
+def test_nothing_is_tried_where_it_decides_nothing(gain):
+    trials = gain(2.0)
+    assert choose_engine(network="dilran", megapixels=0.1, machine=ABLE).precision == "fp32"
+    for precision in ("fp32", "bf16"):
+        for engine in ("auto", "torch", "openvino"):
+            assert choose_engine(engine, precision, network="dilran", machine=ABLE).precision == precision
+    assert trials == []
 
 
 @pytest.mark.parametrize(("fp32", "bf16"), [(4.0, 2.0), (1.0, 2.5)])

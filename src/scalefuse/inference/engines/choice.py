@@ -166,16 +166,14 @@ def choose_engine(
     name: EngineName = engine  # type: ignore[assignment]
     if name in ("torch", "compiled"):
         device: Literal["cpu", "cuda"] = "cuda" if machine.cuda_devices else "cpu"
-        fast = machine.cuda_bf16 if device == "cuda" else machine.fast_bf16
-        return EngineChoice(name, _precision(precision, fast), device)
+        return EngineChoice(name, _precision(precision, machine, device), device)
     require_packages(name, installed=machine.engines)
     if precision == "bf16" and not machine.computes_bf16:
         raise InputError(
             f"{name} computes bf16 only on processors that have it, and this one does not; use fp32, or the "
             "engine `torch`."
         )
-    fast = machine.fast_bf16 and SUPPORTED[name]["bf16"] is None
-    return EngineChoice(name, _precision(precision, fast))
+    return EngineChoice(name, _precision(precision, machine, possible=SUPPORTED[name]["bf16"] is None))
 
 
 def worth_compiling(network: str) -> float:
@@ -218,16 +216,20 @@ def _check(engine: str, precision: str) -> None:
 def _automatic(precision: str, machine: Machine, megapixels: float, worth_compiling: bool) -> EngineChoice:
     shorten = megapixels >= WORTH_SHORTENING
     if machine.cuda_devices:
-        wanted = _precision(precision, machine.cuda_bf16 and shorten)
+        wanted = _precision(precision, machine, "cuda", possible=shorten)
         return EngineChoice("torch", wanted, "cuda", may_fall_back=True)
-    wanted = _precision(precision, machine.fast_bf16 and shorten)
+    wanted = _precision(precision, machine, possible=shorten)
     possible = machine.has("openvino") and (wanted == "fp32" or machine.computes_bf16)
     if possible and worth_compiling:
         return EngineChoice("openvino", wanted, may_fall_back=True)
     return EngineChoice("torch", wanted)
 
 
-def _precision(request: str, fast_bf16: bool) -> Precision:
-    if request == "auto":
-        return "bf16" if fast_bf16 else "fp32"
-    return "bf16" if request == "bf16" else "fp32"
+def _precision(
+    request: str, machine: Machine, device: Literal["cpu", "cuda"] = "cpu", *, possible: bool = True
+) -> Precision:
+    if request != "auto":
+        return "bf16" if request == "bf16" else "fp32"
+    # Last, since a processor may have to try it.
+    fast = possible and (machine.cuda_bf16 if device == "cuda" else machine.fast_bf16)
+    return "bf16" if fast else "fp32"

@@ -38,8 +38,8 @@ class Machine:
         cuda_devices: names.
         cuda_bf16: whether the first CUDA device computes bf16.
         engines: optional packages that are installed, with versions.
-        bf16_gain: how many times as fast as in float32 the processor computed a convolution in bf16, where
-            instructions do not tell; else None.
+        bf16_gain: how many times as fast as in float32 the processor computes a convolution in bf16; where it
+            is None and instructions do not tell, it is tried when somebody asks.
     """
 
     processor: str
@@ -63,8 +63,20 @@ class Machine:
         return bool({"AVX-512 bf16", "AMX bf16"} & set(self.features))
 
     @property
+    def measured_bf16_gain(self) -> float | None:
+        """``bf16_gain``, tried once in a process where only that tells; None where instructions do.
+
+        Example:
+            >>> Machine("", 1, 1, ("AMX bf16",), None, (), False, {}).measured_bf16_gain is None
+            True
+        """
+        if self.bf16_gain is None and self.computes_bf16 and "AMX bf16" not in self.features:
+            return _bf16_gain()
+        return self.bf16_gain
+
+    @property
     def fast_bf16(self) -> bool:
-        """Whether the processor multiplies bf16 faster than float32, as measured or else by its instructions.
+        """Whether the processor multiplies bf16 faster than float32, by its instructions or as measured.
 
         Example:
             >>> Machine("", 1, 1, ("AMX bf16",), None, (), False, {}).fast_bf16
@@ -72,7 +84,8 @@ class Machine:
             >>> Machine("", 1, 1, ("AVX-512 bf16",), None, (), False, {}, bf16_gain=0.5).fast_bf16
             False
         """
-        return self.computes_bf16 and (self.bf16_gain is None or self.bf16_gain > 1.0)
+        gain = self.measured_bf16_gain
+        return self.computes_bf16 and (gain is None or gain > 1.0)
 
     def has(self, engine: str) -> bool:
         """Whether the packages of an engine are installed.
@@ -96,7 +109,6 @@ def read_machine() -> Machine:
 
     cuda = torch.cuda.is_available()
     flags, name = _processor()
-    told = cuda or "amx_bf16" in flags or "avx512_bf16" not in flags
     return Machine(
         processor=name,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -108,8 +120,12 @@ def read_machine() -> Machine:
         else (),
         cuda_bf16=cuda and torch.cuda.is_bf16_supported(),
         engines=_installed(),
-        bf16_gain=None if told else round(measure_bf16_gain(), 2),
     )
+
+
+@cache
+def _bf16_gain() -> float:
+    return round(measure_bf16_gain(), 2)
 
 
 def _processor() -> tuple[set[str], str]:
