@@ -224,5 +224,8 @@ def test_a_list_gives_the_cases_that_were_written(tmp_path):
             SegmentationCase("2", tmp_path / "2.png"),
         ],
     }
+    # Links stay what they are called: what they lead to may have no suffix.
+    (tmp_path / "2.png").rename(tmp_path / "content")
+    (tmp_path / "2.png").symlink_to(tmp_path / "content")
     write_csv(tmp_path / "list.csv", case_rows(parts))
     assert read_case_list(tmp_path / "list.csv") == parts

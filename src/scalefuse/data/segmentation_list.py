@@ -26,9 +26,9 @@ def case_rows(parts: Mapping[str, Sequence[SegmentationCase]]) -> list[dict[str,
     rows = []
     for split, cases in parts.items():
         for case in cases:
-            masks = [f"{label}={file.resolve()}" for label, file in case.label_masks]
-            masks += [] if case.mask is None else [str(case.mask.resolve())]
-            values = (case.name, str(case.image.resolve()), _BETWEEN.join(masks), case.group or "", split)
+            masks = [f"{label}={file.absolute()}" for label, file in case.label_masks]
+            masks += [] if case.mask is None else [str(case.mask.absolute())]
+            values = (case.name, str(case.image.absolute()), _BETWEEN.join(masks), case.group or "", split)
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 

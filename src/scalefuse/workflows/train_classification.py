@@ -223,7 +223,7 @@ def _image_rows(
     return [
         {
             "name": case.name,
-            "path": case.name if case.path is None else str(case.path.resolve()),
+            "path": case.name if case.path is None else str(case.path.absolute()),
             "label": "|".join(found.classes[label] for label in case.labels),
             "patient": case.group or "",
             "weight": f"{case.weight:g}",
