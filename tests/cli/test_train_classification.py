@@ -357,6 +357,28 @@ def test_weights_of_the_same_classes_are_a_start(cli, config_file, undisturbed, 
             torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-6)
 
 
+def test_a_model_of_other_classes_is_a_start_with_a_new_head(cli, refused, config_file, tmp_path):
+    config = ResNet18Config(width=4, num_classes=3)
+    info = BundleInfo(name="three", task="classification", network=config, labels=("a", "b", "c"))
+    source = build(config).state_dict()
+    save_bundle(tmp_path / "three", info, source, "# three")
+    run = tmp_path / "run"
+    done = cli(
+        "train", config_file, "-o", run, "--set", "network={name: resnet18, width: 4}",
+        "--set", f"init={tmp_path}/three", "--set", "new_head=true", "--set", "training.epochs=1",
+        "--set", "optimizer.learning_rate=1e-30", "--set", "optimizer.warmup_fraction=0",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    trained = load_bundle(run / "bundle")
+    assert trained.info.labels == ("dark", "bright")
+    assert trained.state["body.fc.weight"].shape == (2, 32)
+    for name, tensor in source.items():
+        if tensor.is_floating_point() and "running" not in name and not name.startswith("body.fc."):
+            torch.testing.assert_close(trained.state[name], tensor, rtol=0, atol=1e-6)
+    line = refuse(refused, config_file, tmp_path / "other", "new_head=true")
+    assert "there is no init to take the other weights from" in line
+
+
 def test_the_images_of_a_run_are_written_down_and_must_stay(cli, refused, config_file, tmp_path):
     for name in ("dark", "bright"):
         draw(tmp_path / "set", name, 8)

@@ -92,6 +92,23 @@ def test_parts_cover_every_parameter_once(spec):
     assert sorted(counted) == sorted(id(p) for p in network.parameters())
 
 
+def test_the_head_is_what_depends_on_the_number_of_classes(spec):
+    if "num_classes" not in spec.config.model_fields:
+        assert spec.head == ()
+        return
+    two, five = (
+        {
+            name: tensor.shape
+            for name, tensor in spec.build(spec.config(**{**spec.tiny, "num_classes": classes}))
+            .state_dict()
+            .items()
+        }
+        for classes in (2, 5)
+    )
+    assert two.keys() == five.keys()
+    assert {n for n in two if two[n] != five[n]} == {n for n in two if n.startswith(spec.head)} != set()
+
+
 def test_described_parts_sum_to_the_total(spec):
     *parts, total = describe(spec.name, **spec.tiny)
     assert total.name == "total"

@@ -7,7 +7,9 @@ from torch import nn
 from scalefuse.bundle import BundleInfo, save_bundle
 from scalefuse.errors import BundleError
 from scalefuse.networks.dilran.spec import DILRANConfig, build
-from scalefuse.training.fit import load_initial
+from scalefuse.networks.hifuse.spec import SPEC as HIFUSE
+from scalefuse.networks.hifuse.spec import HiFuseConfig
+from scalefuse.training.initial_weights import load_initial
 
 
 def test_bundle_and_checkpoint_give_their_weights(tmp_path):
@@ -67,3 +69,40 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path, name, value):
     torch.save({"state_dict": {f"network.{k}": v for k, v in state.items()}}, checkpoint)
     with pytest.raises(BundleError, match=f"{name} hold NaN or infinite"):
         load_initial(network, str(checkpoint))
+
+
+def hifuse_bundle(folder, num_classes: int):
+    config = HiFuseConfig(num_classes=num_classes, embed_dim=32, depths=(1, 1, 1, 1))
+    labels = tuple("abcdefg"[:num_classes])
+    network = HIFUSE.build(config)
+    info = BundleInfo(name="source", task="classification", network=config, labels=labels)
+    return network.state_dict(), save_bundle(folder / "source", info, network.state_dict(), "# source")
+
+
+def test_a_new_head_keeps_what_was_drawn_for_it(tmp_path):
+    source, bundle = hifuse_bundle(tmp_path, 3)
+    network = HIFUSE.build(HiFuseConfig(num_classes=5, embed_dim=32, depths=(1, 1, 1, 1)))
+    drawn = {name: network.state_dict()[name].clone() for name in ("head.weight", "head.bias")}
+    load_initial(network, str(bundle), head=HIFUSE.head, new_head=True)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, drawn.get(name, source[name])), name
+
+
+def test_a_new_head_of_as_many_classes_is_new_too(tmp_path):
+    source, bundle = hifuse_bundle(tmp_path, 3)
+    network = HIFUSE.build(HiFuseConfig(num_classes=3, embed_dim=32, depths=(1, 1, 1, 1)))
+    drawn = network.head.weight.detach().clone()
+    load_initial(network, str(bundle), head=HIFUSE.head, new_head=True)
+    assert torch.equal(network.head.weight, drawn)
+    assert not torch.equal(network.head.weight, source["head.weight"])
+
+
+def test_other_classes_without_a_new_head_say_what_to_do(tmp_path):
+    _, bundle = hifuse_bundle(tmp_path, 3)
+    network = HIFUSE.build(HiFuseConfig(num_classes=5, embed_dim=32, depths=(1, 1, 1, 1)))
+    with pytest.raises(BundleError, match=r"head.bias is \(3,\) there and \(5,\) here\); set new_head=true"):
+        load_initial(network, str(bundle), head=HIFUSE.head)
+    wider = HIFUSE.build(HiFuseConfig(num_classes=5, embed_dim=64, depths=(1, 1, 1, 1)))
+    with pytest.raises(BundleError, match=r"there and .* here\); give one of the same network") as error:
+        load_initial(wider, str(bundle), head=HIFUSE.head, new_head=True)
+    assert "new_head" not in str(error.value)

@@ -179,6 +179,8 @@ class ClassificationRun(RunBase):
         task: Always ``classification``.
         network: The network and its arguments; HiFuse where it has no name. ``num_classes`` is taken from the
             data where it is not given.
+        new_head: Take the weights of ``init`` but for the layer that gives the classes, which starts anew;
+            the classes may then be others.
         data: Images with labels.
         augmentation: Random changes of training images; None for none.
         mix: Mixing of training images with one another (mixup, cutmix); None for none.
@@ -191,6 +193,7 @@ class ClassificationRun(RunBase):
     name: RunName = "hifuse"
     task: Literal["classification"] = "classification"
     network: ClassificationNetwork = HiFuseConfig()
+    new_head: bool = False
     data: ClassificationData = ClassificationData()
     augmentation: ClassificationAugmentation | None = ClassificationAugmentation()
     mix: MixConfig | None = None
@@ -222,6 +225,10 @@ class ClassificationRun(RunBase):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.new_head and self.init is None:
+            raise ValueError(
+                "new_head is true, but there is no init to take the other weights from; give one"
+            )
         if self.network.in_channels not in (1, 3):
             raise ValueError(
                 f"network.in_channels is {self.network.in_channels}; training reads 1 or 3 channels"

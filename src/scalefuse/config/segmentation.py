@@ -63,6 +63,8 @@ class SegmentationRun(RunBase):
     Attributes:
         task: Always ``segmentation``.
         network: The network and its arguments; MSRF-Net where it has no name.
+        new_head: Take the weights of ``init`` but for the layer that gives the classes, which starts anew;
+            the classes may then be others.
         data: Images with masks.
         augmentation: Random changes of image and mask together; None for none.
     """
@@ -70,6 +72,7 @@ class SegmentationRun(RunBase):
     name: RunName = "msrf_net"
     task: Literal["segmentation"] = "segmentation"
     network: SegmentationNetwork = MSRFNetConfig()
+    new_head: bool = False
     data: SegmentationData = SegmentationData()
     augmentation: AugmentationConfig | None = AugmentationConfig()
 
@@ -83,6 +86,10 @@ class SegmentationRun(RunBase):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.new_head and self.init is None:
+            raise ValueError(
+                "new_head is true, but there is no init to take the other weights from; give one"
+            )
         classes = self.data.classes or BINARY
         if self.network.num_classes != classes.num_logits:
             raise ValueError(

@@ -48,6 +48,8 @@ class NetworkSpec:
         tiny: Constructor arguments of a small instance, for tests.
         layers: Beginnings of parameter names, a tuple for each layer from the input to the output, for
             learning rates that differ by depth; together they cover every parameter once.
+        head: Beginnings of the names of the parameters that give the classes; their shapes depend on the
+            number of classes.
         example_shape: ``(C, H, W)`` that the parameter and MAC table is counted at.
     """
 
@@ -65,4 +67,5 @@ class NetworkSpec:
     read_architecture: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[tuple[str, ...], ...] = ()
+    head: tuple[str, ...] = ()
     example_shape: tuple[int, int, int] = (3, 256, 256)

@@ -8,7 +8,7 @@ import logging
 import pickle
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,12 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from scalefuse.bundle import load_bundle, read_checkpoint
 from scalefuse.config.base import TrainingConfig
 from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import BundleError
 from scalefuse.inference.engines.hardware import read_machine
-from scalefuse.inference.finite_weights import require_finite_weights
 from scalefuse.training.callbacks import (
     BatchSeed,
     ClipGradients,
@@ -279,51 +276,6 @@ def _is_finished(line: dict[str, str], finished_epoch: int) -> bool:
     # A killed run may have left half a line.
     epoch = line.get("epoch") or ""
     return epoch.isdecimal() and int(epoch) <= finished_epoch and None not in line.values()
-
-
-def load_initial(network: nn.Module, source: str | None) -> None:
-    """Start from the weights of a bundle or of a run's checkpoint, if one is named.
-
-    Channels of a batch normalisation with an infinite variance, as early bundles in half precision hold
-    them (which ends at 65504), start with new statistics: training measures them within its first steps.
-
-    Raises:
-        BundleError: It cannot be read, is of another network or of another size, or holds no numbers.
-    """
-    if source is None:
-        return
-    if source.endswith(".ckpt"):
-        state = {
-            name.removeprefix("network."): tensor
-            for name, tensor in read_checkpoint(source).items()
-            if name.startswith("network.")
-        }
-    else:
-        state = load_bundle(source).state
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in state.items()}
-    if found != expected:
-        names = sorted(expected.keys() | found.keys())
-        first = next(name for name in names if found.get(name) != expected.get(name))
-        there, here = (str(tuple(one[first])) if first in one else "missing" for one in (found, expected))
-        raise BundleError(
-            f"{source}: holds the weights of another network than the one configured ({first} is {there} "
-            f"there and {here} here); give one of the same network section, or leave init out."
-        )
-    state = _with_new_statistics(state)
-    require_finite_weights(state, source)
-    network.load_state_dict(state)
-
-
-def _with_new_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renewed = dict(state)
-    for name, variance in state.items():
-        mean = name.removesuffix("running_var") + "running_mean"
-        if name.endswith(".running_var") and mean in state:
-            infinite = torch.isposinf(variance)
-            renewed[name] = variance.masked_fill(infinite, 1.0)
-            renewed[mean] = state[mean].masked_fill(infinite, 0.0)
-    return renewed
 
 
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:

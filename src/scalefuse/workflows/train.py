@@ -233,9 +233,10 @@ def _train_fusion(
     from scalefuse.data.sampling import EpochSampler
     from scalefuse.networks.half_precision import round_to_half
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best, load_initial
+    from scalefuse.training.fit import fit, load_best
     from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
     from scalefuse.training.fusion_task import FusionTask
+    from scalefuse.training.initial_weights import load_initial
 
     training = config.training
     cases, fingerprint = read_pairs(config.data.train, config.data.exclude)

@@ -137,7 +137,8 @@ def train_classification(
     from scalefuse.networks.half_precision import round_to_half
     from scalefuse.training.classification_loss import WeightedLoss, class_weights, mean_weight
     from scalefuse.training.classification_task import ClassificationTask
-    from scalefuse.training.fit import fit, load_best, load_initial
+    from scalefuse.training.fit import fit, load_best
+    from scalefuse.training.initial_weights import load_initial
 
     data, training = config.data, config.training
     if data.check:
@@ -164,10 +165,11 @@ def train_classification(
     if len(sampler) < 2:
         raise InputError(f"{data.source}: {len(sampler)} training image(s); at least 2 a step are needed.")
     torch.manual_seed(training.seed)
-    network = NETWORKS[config.network.name].build(config.network)
+    spec = NETWORKS[config.network.name]
+    network = spec.build(config.network)
     if config.init is not None and not resume:
-        check_initial(config.init, found.classes)
-        load_initial(network, config.init)
+        check_initial(config.init, found.classes, new_head=config.new_head)
+        load_initial(network, config.init, head=spec.head, new_head=config.new_head)
     dataset.preload()
     loader = DataLoader(
         dataset,
@@ -330,15 +332,16 @@ def _check_decision(
     )
 
 
-def check_initial(source: str, classes: Sequence[str]) -> None:
+def check_initial(source: str, classes: Sequence[str], *, new_head: bool = False) -> None:
     """Refuse weights to start from that were trained to tell other classes apart.
 
     Args:
         source: A bundle; of a run's ``.ckpt`` file, which names no classes, only shapes are compared later.
         classes: Of the data.
+        new_head: What the model tells apart does not matter, since its last layer is not taken.
 
     Raises:
-        BundleError: Another number of classes, or the same ones in another order.
+        BundleError: It is of another task; another number of classes, or the same ones in another order.
     """
     from scalefuse.bundle import load_bundle
 
@@ -349,10 +352,13 @@ def check_initial(source: str, classes: Sequence[str]) -> None:
         raise BundleError(
             f"{source}: is a {info.task} model, but a classification one is needed to start from."
         )
+    if new_head:
+        return
     if len(info.labels) != len(classes):
         raise BundleError(
             f"{source}: tells {len(info.labels)} classes apart ({', '.join(info.labels)}), but the data have "
-            f"{len(classes)} ({', '.join(classes)}); start from a model of as many, or leave init out."
+            f"{len(classes)} ({', '.join(classes)}); set new_head=true to take all but its last layer, start "
+            "from a model of as many, or leave init out."
         )
     if info.labels != tuple(classes) and set(info.labels) == set(classes):
         raise BundleError(

@@ -117,7 +117,8 @@ def train_segmentation(
     from scalefuse.data.segmentation_list import case_rows
     from scalefuse.networks.half_precision import round_to_half
     from scalefuse.report.model_card import model_card
-    from scalefuse.training.fit import fit, load_best, load_initial
+    from scalefuse.training.fit import fit, load_best
+    from scalefuse.training.initial_weights import load_initial
     from scalefuse.training.segmentation_task import SegmentationTask
 
     data, training = config.data, config.training
@@ -151,8 +152,9 @@ def train_segmentation(
     )
     dataset.preload()
     torch.manual_seed(training.seed)
-    network = NETWORKS[config.network.name].build(config.network)
-    load_initial(network, None if resume else config.init)
+    spec = NETWORKS[config.network.name]
+    network = spec.build(config.network)
+    load_initial(network, None if resume else config.init, head=spec.head, new_head=config.new_head)
     groups: list[Any] = list(dataset.native_sizes()) if data.balance > 0 else [None] * len(cases)
     sampler = EpochSampler(
         groups,

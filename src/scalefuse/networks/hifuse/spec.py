@@ -119,6 +119,7 @@ SPEC = NetworkSpec(
         ),
         ("head_norm.", "head."),
     ),
+    head=("head.",),
     tiny={"num_classes": 3, "embed_dim": 32, "depths": (2, 2, 2, 2)},
     example_shape=(3, 224, 224),
 )

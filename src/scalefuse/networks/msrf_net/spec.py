@@ -72,6 +72,7 @@ SPEC = NetworkSpec(
         "decoder, scale 2": ("decoder2",),
         "decoder, last level": ("last_level",),
     },
+    head=("decoder3.logits.", "decoder2.logits.", "last_level.logits."),
     biases_before_norm=(
         *(f"shape_stream.residuals.{i}.conv{j}.bias" for i in range(3) for j in (1, 2)),
         *(f"shape_stream.gates.{i}.{part}.bias" for i in range(3) for part in ("squeeze", "score")),

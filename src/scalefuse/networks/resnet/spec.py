@@ -91,6 +91,7 @@ SPEC = NetworkSpec(
         *((f"body.layer{stage}.",) for stage in range(1, 5)),
         ("body.fc.",),
     ),
+    head=("body.fc.",),
     tiny={"num_classes": 3, "width": 8},
     example_shape=(3, 224, 224),
 )

@@ -71,5 +71,6 @@ SPEC = NetworkSpec(
     ),
     summary="Segmentation: a plain U-Net (MONAI's), which the others are compared with.",
     parts={part: tuple(f"layers.{name}" for name in names) for part, names in _PARTS.items()},
+    head=("layers.final_conv.",),
     tiny={"width": 4},
 )
