@@ -19,6 +19,7 @@ from scalefuse.data import (
     to_unit,
     write_image,
 )
+from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, OutputError
 
 FULL = IntensityRange(mode="full")
@@ -235,3 +236,14 @@ def test_checking_a_folder(tmp_path):
         check_writable_folder(tmp_path / "file")
     with pytest.raises(OutputError, match="is a file, not a folder"):
         check_writable_folder(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("fused.PNG", "picture"), ("scan.nii.gz", "picture"), ("out.csv", "table")]
+)
+def test_names_that_no_folder_of_results_has(tmp_path, name, kind):
+    with pytest.raises(OutputError, match=rf"{name}: is a {kind}'s name, .* name a folder"):
+        check_folder_name(tmp_path / name)
+    (tmp_path / name).mkdir()
+    check_folder_name(tmp_path / name)
+    check_folder_name(tmp_path / "v1.2")

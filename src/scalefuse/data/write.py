@@ -38,10 +38,12 @@ def check_output_suffix(path: Path | str) -> str:
 
 
 def check_folder_name(path: Path | str) -> None:
-    """Refuse a picture's name for a folder of results; a folder that stands there already may have any name.
+    """Refuse a picture's or a table's name for a folder of results.
+
+    A folder that stands there already may have any name.
 
     Raises:
-        OutputError: the name is a picture's.
+        OutputError: the name is a picture's or a table's.
 
     Example:
         >>> check_folder_name("fused.png")  # doctest: +ELLIPSIS
@@ -51,10 +53,12 @@ def check_folder_name(path: Path | str) -> None:
     from scalefuse.data.read import IMAGE_SUFFIXES
 
     path = Path(path)
-    if path.name.lower().endswith((*IMAGE_SUFFIXES, *WRITE_SUFFIXES)) and not path.is_dir():
-        raise OutputError(
-            f"{path}: is a picture's name, but a folder for the results is needed; name a folder."
-        )
+    kinds = {"picture": (*IMAGE_SUFFIXES, *WRITE_SUFFIXES), "table": (".csv", ".tsv", ".json", ".xlsx")}
+    for kind, suffixes in kinds.items():
+        if path.name.lower().endswith(suffixes) and not path.is_dir():
+            raise OutputError(
+                f"{path}: is a {kind}'s name, but a folder for the results is needed; name a folder."
+            )
 
 
 def write_image(

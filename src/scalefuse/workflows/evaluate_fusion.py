@@ -16,6 +16,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.fusion import (
     DEFAULT_METRICS,
@@ -97,6 +98,7 @@ def evaluate(
     Raises:
         ScaleFuseError: Nothing could start, or no pair could be measured.
     """
+    check_folder_name(output)
     choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
     if fused is not None and strategies:
         raise InputError(

@@ -18,6 +18,7 @@ from scalefuse.data.masks import MaskClasses, read_case_mask
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, find_segmentation_cases
 from scalefuse.data.segmentation_list import read_case_list
+from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
 from scalefuse.inference.engines.choice import EngineChoice
@@ -103,6 +104,7 @@ def evaluate(
     Raises:
         ScaleFuseError: Nothing could start, or no case could be measured.
     """
+    check_folder_name(output)
     name, cases, failures = _cases(folder, split)
     masks: MeasuredMasks
     computed_by: EngineChoice | None = None
