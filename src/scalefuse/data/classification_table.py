@@ -239,7 +239,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
         ) from error
     delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(text.splitlines(), delimiter=delimiter)

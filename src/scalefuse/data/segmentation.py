@@ -251,7 +251,7 @@ def read_groups(path: Path | str, column: str) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
         ) from error
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)

@@ -55,7 +55,7 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
             header = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
         ) from error
     missing = [name for name in ("path", "masks", "split") if name not in header]
     if missing or not rows:

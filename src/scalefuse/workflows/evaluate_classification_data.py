@@ -217,7 +217,7 @@ class ReadyPredictions:
                 lines = [line for line in reader if any(cell.strip() for cell in line)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(
-                f"{path}: cannot be read as a CSV file ({error}); give a UTF-8 text file."
+                f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
             ) from error
         if not lines:
             raise InputError(f"{path}: is empty; expected a line of probabilities per case.")
