@@ -15,6 +15,7 @@ import tifffile
 from PIL import Image as PillowImage
 
 from scalefuse.data import image_stem, list_images, read_image
+from scalefuse.data.masks import read_mask
 from scalefuse.data.raster import apply_orientation
 from scalefuse.errors import InputError
 
@@ -113,6 +114,32 @@ def test_jpeg_and_bmp_as_pillow_reads_them(tmp_path):
     assert read_image(tmp_path / "colour.jpg").kind == "jpeg"
 
 
+def test_gif_and_webp(tmp_path):
+    colour, grey = random_pixels((16, 24, 3), np.uint8), random_pixels((16, 24), np.uint8)
+    PillowImage.fromarray(colour).save(tmp_path / "colour.webp", lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "colour.webp").pixels, colour)
+    PillowImage.fromarray(grey).save(tmp_path / "grey.gif")
+    image = read_image(tmp_path / "grey.gif")
+    assert image.kind == "gif"
+    np.testing.assert_array_equal(image.pixels[..., 0] if image.is_colour else image.pixels, grey)
+    few = PillowImage.fromarray(colour // 128 * 128)
+    few.convert("P", palette=PillowImage.Palette.ADAPTIVE).save(tmp_path / "colour.gif")
+    np.testing.assert_array_equal(read_image(tmp_path / "colour.gif").pixels, np.asarray(few))
+    # A mask as GIF, as public sets of vessels have them.
+    PillowImage.fromarray((grey > 99).astype(np.uint8) * 255).save(tmp_path / "mask.gif")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.gif"), grey > 99)
+    assert [file.name for file in list_images(tmp_path)] == [
+        "colour.gif", "colour.webp", "grey.gif", "mask.gif",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_films_are_refused(tmp_path, suffix):
+    frames = [PillowImage.new("L", (40, 40), value) for value in (0, 255, 9)]
+    frames[0].save(tmp_path / f"film{suffix}", save_all=True, append_images=frames[1:])
+    refused(tmp_path / f"film{suffix}", "holds 3 pictures one after another", "split")
+
+
 def test_cmyk_jpeg_becomes_rgb(tmp_path):
     PillowImage.new("RGB", (16, 16), (200, 40, 90)).convert("CMYK").save(tmp_path / "ink.jpg", quality=95)
     pixels = read_image(tmp_path / "ink.jpg").pixels
@@ -205,7 +232,20 @@ def test_missing_folder_empty_and_foreign_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["a.png", "a16.png", "a.jpg", "a.bmp", "a.tif", "lzw.tif", "jpeg.tif", "a.nii", "a.nii.gz"]
+    "name",
+    [
+        "a.png",
+        "a16.png",
+        "a.jpg",
+        "a.bmp",
+        "a.tif",
+        "lzw.tif",
+        "jpeg.tif",
+        "a.nii",
+        "a.nii.gz",
+        "a.gif",
+        "a.webp",
+    ],
 )
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_truncated_files(tmp_path, name, part):
@@ -286,13 +326,22 @@ def test_bombs_of_other_formats(tmp_path):
     data[16:40] = struct.pack("<qqq", 2, 65000, 65000)
     with gzip.open(tmp_path / "bomb.nii.gz", "wb") as file:
         file.write(bytes(data))
-    for name in ("bomb.jpg", "bomb.bmp", "bomb.tif", "bomb.nii.gz"):
+
+    PillowImage.new("L", (8, 8)).save(tmp_path / "bomb.gif")
+    data = bytearray((tmp_path / "bomb.gif").read_bytes())
+    data[6:10] = struct.pack("<HH", 65000, 65000)
+    (tmp_path / "bomb.gif").write_bytes(bytes(data))
+    for name in ("bomb.jpg", "bomb.bmp", "bomb.tif", "bomb.nii.gz", "bomb.gif"):
         refused(tmp_path / name, "65000×65000", "allowed")
 
 
 def test_several_pages_and_odd_colours(tmp_path):
     tifffile.imwrite(tmp_path / "pages.tif", np.zeros((4, 8, 8), np.uint8), photometric="minisblack")
     refused(tmp_path / "pages.tif", "4 pages", "split")
+    two = np.dstack([np.zeros((8, 8), np.uint8), np.full((8, 8), 9, np.uint8)])
+    for photometric in ("minisblack", "miniswhite"):
+        tifffile.imwrite(tmp_path / "two.tif", two, photometric=photometric, planarconfig="contig")
+        refused(tmp_path / "two.tif", "2 channels, neither of them marked as transparency", "split")
     tifffile.imwrite(tmp_path / "lab.tif", np.zeros((8, 8, 3), np.uint8), photometric="cielab")
     refused(tmp_path / "lab.tif", "CIELAB")
     tifffile.imwrite(tmp_path / "complex.tif", np.zeros((8, 8), np.complex64))

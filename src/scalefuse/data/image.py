@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-ImageKind = Literal["png", "tiff", "jpeg", "bmp", "dicom", "nifti", "array"]
+ImageKind = Literal["png", "tiff", "jpeg", "bmp", "gif", "webp", "dicom", "nifti", "array"]
 PixelUnit = Literal["grey level", "HU", "arbitrary"]
 
 

@@ -14,6 +14,9 @@ from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
+LOSSY = ("jpeg", "webp")
+"""Kinds of files that may alter values."""
+
 RING_TOLERANCE = 32
 RING_SHARE = 0.95
 """A mask counts as 0/255 with soft edges where this share of pixels lies within the tolerance of 0 or 255."""
@@ -201,7 +204,7 @@ def decode_mask(
     foreground: NDArray[np.bool_] = values > top // 2
     if image.kind != "jpeg" and top in (0, 1, 255, 65535) and bool((foreground * top == values).all()):
         return foreground.astype(np.uint8)
-    if has_soft_edges(values, lossy=image.kind == "jpeg"):
+    if has_soft_edges(values, lossy=image.kind in LOSSY):
         return (values > 127).astype(np.uint8)
     raise InputError(
         f"{image.label}: a binary mask has the values 0 and 1 or 0 and 255, but this one has "
@@ -304,10 +307,8 @@ def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
             pixels = indices
         elif same:
             pixels = pixels[..., 0]
-        elif (
-            image.kind == "jpeg" and int(np.ptp(pixels.astype(np.int16), axis=2).max()) <= 2 * RING_TOLERANCE
-        ):
-            # The chroma of a grey picture that was saved as a colour JPEG is noise.
+        elif image.kind in LOSSY and int(np.ptp(pixels.astype(np.int16), axis=2).max()) <= 2 * RING_TOLERANCE:
+            # The chroma of a grey picture that was saved in colour with losses is noise.
             pixels = np.rint(pixels.mean(axis=2))
         else:
             raise InputError(

@@ -74,7 +74,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     files = list_images(folder)
     if not files:
         raise InputError(
-            f"{folder}: holds no images; give a folder with PNG, TIFF, JPEG, BMP, DICOM or NIfTI files."
+            f"{folder}: holds no images; give a folder with PNG, TIFF, JPEG, BMP, GIF, WebP, DICOM or NIfTI "
+            "files."
         )
     by_stem: dict[str, Path] = {}
     for file in files:

@@ -1,4 +1,4 @@
-"""PNG, JPEG and BMP files."""
+"""PNG, JPEG, BMP, GIF and WebP files."""
 
 import io
 import struct
@@ -19,14 +19,14 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read_picture(path: Path, head: bytes) -> Image:
-    """Read a PNG, JPEG or BMP file; see :func:`scalefuse.data.read.read_image`.
+    """Read a PNG, JPEG, BMP, GIF or WebP file; see :func:`scalefuse.data.read.read_image`.
 
     Args:
         path: the file.
         head: its first bytes.
 
     Raises:
-        InputError: the file is damaged, truncated or too large.
+        InputError: the file is damaged, truncated or too large, or holds several pictures.
 
     Example:
         >>> import numpy as np, tempfile
@@ -39,8 +39,10 @@ def read_picture(path: Path, head: bytes) -> Image:
     # The plugins are called directly: Image.open would apply Pillow's own, process-wide size limit and try
     # formats that are not meant here.
     from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.GifImagePlugin import GifImageFile
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
 
     kind: ImageKind
     opener: Any
@@ -48,6 +50,10 @@ def read_picture(path: Path, head: bytes) -> Image:
         kind, opener = "png", PngImageFile
     elif head.startswith(b"\xff\xd8"):
         kind, opener = "jpeg", JpegImageFile
+    elif head.startswith(b"GIF8"):
+        kind, opener = "gif", GifImageFile
+    elif head.startswith(b"RIFF"):
+        kind, opener = "webp", WebPImageFile
     else:
         kind, opener = "bmp", BmpImageFile
     try:
@@ -56,6 +62,11 @@ def read_picture(path: Path, head: bytes) -> Image:
             _check_png_chunks(path, data)
         with opener(io.BytesIO(data)) as picture:
             check_size(path, picture.height, picture.width)
+            if getattr(picture, "n_frames", 1) > 1 and kind in ("gif", "webp"):
+                raise InputError(
+                    f"{path}: holds {picture.n_frames} pictures one after another, but one was expected; "
+                    "split it."
+                )
             pixels = _decode_png16(data) if kind == "png" and data[24] == 16 else _decode_8_bit(picture)
             # Read after the pixels, since PNG may carry its EXIF block behind them.
             turn = picture.getexif().get(_EXIF_ORIENTATION, 1)

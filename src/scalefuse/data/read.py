@@ -25,13 +25,15 @@ IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
     ".bmp",
+    ".gif",
+    ".webp",
     ".dcm",
     ".dicom",
     ".ima",
 )
 """What :func:`list_images` takes by name; files under other names are taken when they hold DICOM."""
 
-_FORMATS = "PNG, TIFF, JPEG, BMP, a DICOM slice or 2-D NIfTI"
+_FORMATS = "PNG, TIFF, JPEG, BMP, GIF, WebP, a DICOM slice or 2-D NIfTI"
 _DICOM_PREAMBLE = 132
 
 
@@ -99,7 +101,8 @@ def require_finite(pixels: NDArray[Any], name: Path | str) -> None:
 
 def _read(path: Path, head: bytes) -> Image:
     # The formats' modules load their libraries; only the one that is needed is loaded.
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")):
+    webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+    if webp or head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")):
         from scalefuse.data.raster import read_picture
 
         return read_picture(path, head)

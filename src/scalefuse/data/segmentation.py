@@ -160,7 +160,7 @@ def _scan_part(folder: Path) -> tuple[list[SegmentationCase], list[Path], list[s
     images = _by_stem(images_folder)
     if not images:
         raise InputError(
-            f"{images_folder}: holds no images; give PNG, TIFF, JPEG, BMP, DICOM or NIfTI files."
+            f"{images_folder}: holds no images; give PNG, TIFF, JPEG, BMP, GIF, WebP, DICOM or NIfTI files."
         )
     if masks_folder is None:
         return [SegmentationCase(name, file) for name, file in images.items()], [], []

@@ -14,6 +14,7 @@ from scalefuse.errors import InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _REDUCED_COPY = 1
+_TRANSPARENCY = {1, 2}  # kinds of extra samples
 
 
 def read_tiff(path: Path) -> Image:
@@ -80,6 +81,11 @@ def _decode(path: Path, page: Any) -> NDArray[Any]:
         return np.ascontiguousarray(np.moveaxis((table[:, pixels[..., 0]] >> 8).astype(np.uint8), 0, -1))
     if photometric == _SEPARATED and samples >= 4 and pixels.dtype in (np.uint8, np.uint16):
         return _cmyk_to_rgb(pixels)
+    if samples == 2 and not set(page.extrasamples) & _TRANSPARENCY:
+        raise InputError(
+            f"{path}: 2 channels, neither of them marked as transparency, but grey or RGB was expected; "
+            "split it into pictures of one channel."
+        )
     if photometric == _WHITE_IS_ZERO and samples <= 2:
         grey = pixels[..., 0]
         return np.ascontiguousarray(np.iinfo(grey.dtype).max - grey if grey.dtype.kind == "u" else -grey)
