@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from scalefuse.bundle import BundleInfo, save_bundle
 from scalefuse.catalog import NETWORKS
 from scalefuse.data.write import write_pixels
-from scalefuse.metrics.segmentation import dice
+from scalefuse.metrics.segmentation import dice, measure_segmentation
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
 
 SIZE = (24, 32)
@@ -98,6 +99,56 @@ def test_masks_of_labels(cli, data, tmp_path, layout):
         assert values(tmp_path / "out", label) == pytest.approx(expected)
 
 
+def test_a_label_without_a_reference_file_is_said(cli, data, tmp_path):
+    target, _ = masks()
+    for index, label in ((1, "disc"), (2, "cup")):
+        write(data / "masks" / label, [(one == index) * np.uint8(255) for one in target])
+        write(tmp_path / "made" / label, [(one == index) * np.uint8(255) for one in target])
+    (data / "masks/cup/1.png").unlink()
+    done = cli(
+        "evaluate", data, "--masks", tmp_path / "made", "--classes", "cup,disc", "-o", tmp_path / "out"
+    )
+    assert done.code == 0, done.text
+    assert values(tmp_path / "out", "cup") == [1, 0, 1]
+    (note,) = json.loads((tmp_path / "out/summary.json").read_text())["notes"]
+    assert note.startswith("1 (cup): no reference mask of this label")
+    assert note[:30] in done.err
+
+
+def test_distances_are_in_mm_where_the_images_say_so(cli, tmp_path):
+    """As where a model is measured, whatever the files of the masks know."""
+    target, found = (one.clip(0, 1) for one in masks(2))
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for number, mask in enumerate(target):
+        image = nibabel.Nifti1Image(np.full(SIZE, 9, np.int16), np.diag([0.5, 2, 1, 1]))
+        nibabel.save(image, tmp_path / f"data/images/{number}.nii")
+        write_pixels(tmp_path / f"data/masks/{number}.png", mask * np.uint8(255))
+    write(tmp_path / "made", found * np.uint8(255))
+    command = ("evaluate", tmp_path / "data", "--masks", tmp_path / "made")
+    for options, spacing in (((), (0.5, 2.0)), (("--no-spacing",), (1, 1))):
+        done = cli(*command, *options, "-o", tmp_path / "out")
+        assert done.code == 0, done.text
+        assert f"distances in {'px' if options else 'mm'}" in done.out
+        expected = [
+            measure_segmentation(f > 0, t > 0, spacing=spacing)["assd"]
+            for f, t in zip(found, target, strict=True)
+        ]
+        assert [
+            float(row["assd"]) for row in csv.DictReader((tmp_path / "out/cases.csv").open(newline=""))
+        ] == pytest.approx(expected)
+
+
+def test_nearly_black_pictures_are_said(cli, data, model, tmp_path):
+    target, _ = masks()
+    write(data / "masks", target)
+    done = cli("evaluate", model, data, "--range", "range:0:4095", "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    notes = json.loads((tmp_path / "out/summary.json").read_text())["notes"]
+    assert any("nearly black to the network" in note for note in notes)
+    assert "nearly black" in done.err
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)
@@ -172,6 +223,11 @@ def test_a_mask_with_an_unnamed_value_and_a_missing_one_are_listed(cli, data, tm
     assert done.code == 3
     assert "holds the value 7" in done.err
     assert "no mask named '1'" in done.err
+    assert "1 of 3 cases" in done.out
+    # Who keeps the files only sees it too: what is left out may be what went wrong.
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["num_cases"], summary["num_failed"]) == (1, 2)
+    assert any("no mask named '1'" in line for line in summary["failures"])
     assert len(values(tmp_path / "out", "cup")) == 1
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from scalefuse.data import Geometry, Image, read_image, write_image
+from scalefuse.data.nifti import lie_alike
 from scalefuse.errors import InputError
 
 AFFINE = np.array([[-0.5, 0.1, 0, 12], [0.1, 0.7, 0, -34], [0, 0, 3, 56], [0, 0, 0, 1]], float)
@@ -123,3 +124,22 @@ def test_volumes_and_odd_numbers_are_refused(tmp_path):
 def test_text_under_a_nifti_name(tmp_path, name):
     (tmp_path / name).write_text("no image" * 100)
     refused(tmp_path / name)
+
+
+def test_pictures_lie_alike_where_their_corners_do(tmp_path):
+    """The same anatomy stored the other way round, with the affine that says so, lies elsewhere by index."""
+    data = RNG.integers(0, 255, (7, 5), dtype=np.int16)
+    image = read_image(save(tmp_path / "a.nii", data))
+    assert lie_alike(image, read_image(save(tmp_path / "b.nii", data[..., None])))
+    turned = AFFINE.copy()
+    turned[:3, 3] += AFFINE[:3, 0] * 6
+    turned[:3, 0] *= -1
+    nudged = AFFINE.copy()
+    nudged[0, 3] += 0.1
+    shifted = AFFINE.copy()
+    shifted[2, 3] += 3
+    for affine, alike in ((turned, False), (nudged, True), (shifted, False)):
+        nibabel.save(nibabel.Nifti1Image(data, affine), tmp_path / "c.nii")
+        assert lie_alike(image, read_image(tmp_path / "c.nii")) is alike
+    write_image(tmp_path / "d.png", np.zeros((7, 5)), bits=8)
+    assert lie_alike(image, read_image(tmp_path / "d.png"))

@@ -123,6 +123,32 @@ def test_planted_faults_are_found(clean):
     assert check.lines()[0].startswith("ERROR ")
 
 
+def test_a_label_without_a_file_is_named(tmp_path):
+    for name in ("a", "b"):
+        put(tmp_path, "train", name, scene(ord(name)))
+        for label in ("vessel", "lesion"):
+            if (name, label) != ("b", "lesion"):
+                (tmp_path / "train/masks" / label).mkdir(parents=True, exist_ok=True)
+                Pillow.fromarray(disc()).save(tmp_path / "train/masks" / label / f"{name}.png")
+    found = one(check_segmentation(tmp_path), "missing-label-mask")
+    assert (found.severity, found.cases) == ("warning", ("train/b",))
+    assert "lesion: b" in found.message
+
+
+def test_nifti_masks_that_lie_elsewhere_are_named(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    for kind in ("images", "masks"):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+    image, mask = scene(0)[..., 0].astype(np.int16), disc(top=1)
+    affine, turned = np.diag([0.5, 0.5, 1, 1]), np.diag([-0.5, 0.5, 1, 1])
+    turned[0, 3] = 0.5 * (len(image) - 1)
+    for name in ("right", "turned"):
+        nibabel.save(nibabel.Nifti1Image(image, affine), tmp_path / "train/images" / f"{name}.nii")
+    nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / "train/masks/right.nii")
+    nibabel.save(nibabel.Nifti1Image(mask[::-1].copy(), turned), tmp_path / "train/masks/turned.nii")
+    assert one(check_segmentation(tmp_path, intensity="minmax"), "other-place").cases == ("train/turned",)
+
+
 def test_soft_masks_count_as_they_are_trained_on(tmp_path):
     put(tmp_path, "train", "a", scene(0), as_jpeg(disc(), 60))
     check = check_segmentation(tmp_path)

@@ -83,6 +83,14 @@ def fuse(
         bounds = {f"first {a[0]:g}…{a[1]:g}, second {b[0]:g}…{b[1]:g}" for a, b in result.ranges.values()}
         shown = bounds.pop() if len(bounds) == 1 else "chosen per picture"
         err.print(f"black…white: {shown}", style="dim")
+    if result.elsewhere:
+        names = ", ".join(result.elsewhere[:3]) + (", …" if len(result.elsewhere) > 3 else "")
+        err.print(
+            f"note: by their NIfTI affines the pictures of {names} lie in different places; they were fused "
+            "pixel by pixel as they are stored. Resample one onto the other if the affines are right.",
+            style="dim",
+            markup=False,
+        )
     say_computed_by(result.computed_by)
     kept = f", {len(result.skipped)} kept" if result.skipped else ""
     written = result.written[0] if len(result.written) == 1 and not result.skipped else output

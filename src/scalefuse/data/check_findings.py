@@ -84,6 +84,17 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "mask(s) are 0/255 only up to JPEG rings or soft edges",
         "They are thresholded at half; lossless masks would be exact.",
     ),
+    "other-place": (
+        "warning",
+        "mask(s) lie elsewhere than their image, by their NIfTI affines",
+        "Pixels are laid on one another as they are stored; if the affines are right, resample the masks "
+        "onto the images.",
+    ),
+    "missing-label-mask": (
+        "warning",
+        "file(s) of a label are missing",
+        "They count as: the label is nowhere on the image. Add (empty) masks to be sure.",
+    ),
     "full-mask": ("warning", "mask(s) cover (nearly) the whole image", "Are they inverted?"),
     "constant-image": ("warning", "image(s) have one value everywhere", "Look at them."),
     "empty-mask": ("info", "mask(s) are empty", "Fine if there is nothing to find in those images."),

@@ -19,6 +19,7 @@ from scalefuse.data.duplicates import Fingerprint, fingerprint
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, range_of_fewer_bits, resolve_intensity
 from scalefuse.data.masks import BINARY, MaskClasses, decode_mask
+from scalefuse.data.nifti import lie_alike
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, group_cases, scan_segmentation_folder
 from scalefuse.errors import InputError
@@ -169,6 +170,10 @@ def _class_pixels(
         return () if counts is None else counts
     assert classes is not None
     pixels = dict.fromkeys(classes.names, 0)
+    given = {label for label, _ in case.label_masks}
+    for label in classes.names:
+        if label not in given:
+            notes.add("missing-label-mask", split, case.name, f"{label}: {case.name}")
     for label, file in case.label_masks:
         counts = _count(file, split, case, image, None, notes)
         if counts is not None and label not in pixels:
@@ -198,6 +203,8 @@ def _count(
             "size-mismatch", split, case.name, f"{file}: {theirs}, but its image has {ours} (height×width)"
         )
         return None
+    if not lie_alike(image, picture):
+        notes.add("other-place", split, case.name)
     try:
         mask = decode_mask(picture, classes)
     except InputError as error:

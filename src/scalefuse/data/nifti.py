@@ -140,6 +140,40 @@ def write_nifti(path: Path, pixels: NDArray[Any], like: Image | None) -> None:
     image.to_filename(path)
 
 
+def lie_alike(first: Image, second: Image) -> bool:
+    """Whether pixels ``[i, j]`` of two NIfTI pictures show the same place, as far as their files say.
+
+    They do where the corners lie within half a pixel of one another. Of pictures without an affine, and of
+    different sizes, nothing is known, and the answer is yes.
+
+    Example:
+        >>> shifted = np.eye(4)
+        >>> shifted[0, 3] = 5
+        >>> one, other = (
+        ...     Image(np.zeros((4, 4)), geometry=Geometry(affine=affine, nifti_shape=(4, 4)))
+        ...     for affine in (np.eye(4), shifted)
+        ... )
+        >>> lie_alike(one, one), lie_alike(one, other)
+        (True, False)
+    """
+    corners = []
+    for image in (first, second):
+        geometry = image.geometry
+        if geometry is None or geometry.affine is None or geometry.nifti_shape is None:
+            return True
+        shape = (*geometry.nifti_shape, 1, 1)[:3]
+        ends = np.array(
+            [[index // 2**axis % 2 * (shape[axis] - 1) for axis in range(3)] for index in range(8)]
+        )
+        corners.append((shape, ends @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]))
+    (shape, ours), (other_shape, theirs) = corners
+    if shape != other_shape:
+        return True
+    assert first.geometry is not None
+    pixel = min(first.geometry.spacing_mm or (1.0,))
+    return bool(np.abs(ours - theirs).max() <= max(pixel, 1e-6) / 2)
+
+
 def dicom_affine(geometry: Geometry) -> NDArray[np.float64]:
     """The NIfTI affine of a DICOM slice: pixel ``[i, j]`` (row, column) to right-anterior-superior mm.
 

@@ -277,6 +277,8 @@ def _write(
         "split": opened.split,
         "models": measured.models,
         "decision": _decision(point, evaluation),
+        "num_failed": len(measured.failures),
+        "failures": measured.failures,
         **evaluation.summary(),
     }
     if measured.num_views is not None:

@@ -155,7 +155,7 @@ def evaluate(
             raise InputError(
                 f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
             )
-        summary = evaluation.summary()
+        summary = {"num_failed": len(failures), "failures": failures, **evaluation.summary()}
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
         summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}

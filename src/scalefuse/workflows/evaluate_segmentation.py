@@ -178,10 +178,14 @@ def evaluate(
             raise
         except MemoryError as error:
             raise InputError(f"{folder}: {NOT_ENOUGH_MEMORY}") from error
-        summary = {"split": name, **evaluation.summary()}
+        summary = {"split": name, "num_failed": len(failures), "failures": failures, **evaluation.summary()}
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
-            summary["notes"] = [] if note is None else [note]
+        summary["notes"] = [
+            *([] if note is None else [note]),
+            *masks.notes(),
+            *_missing_labels(cases, masks.classes),
+        ]
         if predictions is not None:
             # Ready masks have no probabilities to choose a threshold for or to calibrate.
             summary = {
@@ -206,6 +210,22 @@ def _cases(folder: Path, split: str | None) -> tuple[str, list[SegmentationCase]
     cases = [case for case in splits[split] if case.has_mask]
     failures = [f"{case.image}: has no mask." for case in splits[split] if not case.has_mask]
     return split, cases, failures
+
+
+def _missing_labels(cases: Sequence[SegmentationCase], classes: MaskClasses | None) -> list[str]:
+    """A note on images without a file for one of several labels, which counts as an empty mask."""
+    if classes is None or not classes.multi_label:
+        return []
+    missing = [
+        f"{case.name} ({name})"
+        for case in cases
+        for name in classes.names
+        if name not in {label for label, _ in case.label_masks}
+    ]
+    if not missing:
+        return []
+    shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return [f"{shown}: no reference mask of this label; measured as if it were nowhere on the image."]
 
 
 def _named_classes(

@@ -11,6 +11,7 @@ from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
+from scalefuse.data.nifti import lie_alike
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import IMAGE_SUFFIXES, read_image
 from scalefuse.data.write import WRITE_SUFFIXES, check_folder_name, check_output_suffix, write_image
@@ -36,6 +37,7 @@ class FuseResult:
         failures: One line per pair that could not be fused.
         ranges: For each file, what became black and white in both inputs.
         computed_by: What computed the network.
+        elsewhere: Names of pairs of NIfTI pictures that lie in different places by their affines.
     """
 
     written: list[Path] = field(default_factory=list)
@@ -43,6 +45,7 @@ class FuseResult:
     failures: list[str] = field(default_factory=list)
     ranges: dict[str, Ranges] = field(default_factory=dict)
     computed_by: EngineChoice | None = None
+    elsewhere: list[str] = field(default_factory=list)
 
 
 def fuse(
@@ -108,6 +111,8 @@ def fuse(
 
     def read(pair: Pair) -> tuple[Path, tuple[Image, Image] | None]:
         image_a, image_b = read_image(pair.a), read_image(pair.b)
+        if not lie_alike(image_a, image_b):
+            result.elsewhere.append(pair.name)
         target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
         if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
             raise OutputError(f"{target}: is one of the inputs; choose another output folder or name.")

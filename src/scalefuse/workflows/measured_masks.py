@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
+from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses, read_mask
+from scalefuse.data.nifti import lie_alike
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.errors import InputError
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.inference.segmenter import Segmenter
+from scalefuse.workflows.faint import FaintPictures
 
 Spacing = tuple[float, float] | None
 
@@ -39,6 +43,9 @@ class MeasuredMasks(Protocol):
 
     def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
         """The mask as a picture of the case shows it."""
+
+    def notes(self) -> list[str]:
+        """What people must know of the measured cases, once these are measured."""
 
 
 class ModelMasks:
@@ -67,6 +74,9 @@ class ModelMasks:
         self.classes = model_classes(segmenter) if classes is None else classes
         self.labels, self.multi_label = segmenter.labels, segmenter.multi_label
         self.postprocessing: PostProcessing | None = segmenter.postprocessing
+        choice = segmenter.intensity
+        self._faint = FaintPictures(IntensityRange.parse(choice) if isinstance(choice, str) else choice)
+        self._places = _Places()
 
     def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
         """See :class:`MeasuredMasks`.
@@ -74,19 +84,20 @@ class ModelMasks:
         Raises:
             InputError: image and reference differ in size.
         """
-        image = read_image(case.image)
-        if image.size != target.shape[-2:]:
-            raise InputError(
-                f"{case.image}: has {image.size[0]}×{image.size[1]} pixels, but its mask has "
-                f"{target.shape[-2]}×{target.shape[-1]}; they must be the same."
-            )
+        image = _read_image(case, target)
+        self._faint.look(case.image.name, image)
+        self._places.look(image, _mask_files(case))
         found = self.segmenter.segment(image)
         assert found.probability is not None
-        return found.probability, image.geometry.spacing_mm if image.geometry is not None else None
+        return found.probability, _spacing(image)
 
     def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
         """See :class:`MeasuredMasks`."""
         return self.segmenter.segment(image, keep_probability=False).mask
+
+    def notes(self) -> list[str]:
+        """See :class:`MeasuredMasks`."""
+        return self._faint.notes() + self._places.notes()
 
 
 class ReadyMasks:
@@ -112,6 +123,7 @@ class ReadyMasks:
         self.multi_label = classes is not None and classes.multi_label
         self.labels = BINARY.names if classes is None else classes.names
         self.postprocessing: PostProcessing | None = None
+        self._places = _Places()
         self._files = _by_stem(folder)
         self._of_labels = (
             {label: _by_stem(folder / label) for label in self.labels if (folder / label).is_dir()}
@@ -121,6 +133,8 @@ class ReadyMasks:
 
     def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
         """See :class:`MeasuredMasks`.
+
+        Distances in mm are those of the case's image, as they are where a model is measured.
 
         Raises:
             InputError: no file, unreadable, values that no class has, or another size than the reference.
@@ -134,17 +148,27 @@ class ReadyMasks:
         if mask.ndim == 2 and len(self.labels) > 2:
             # Sure of one class, as uint8 over its whole range.
             mask = np.stack([mask == index for index in range(len(self.labels))])
-        return mask.astype(np.uint8) * np.uint8(255), None
+        image = _read_image(case, target)
+        file = None if self.multi_label else self._file(case)
+        self._places.look(image, [*_mask_files(case), *([] if file is None else [file])])
+        return mask.astype(np.uint8) * np.uint8(255), _spacing(image)
 
     def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
         """See :class:`MeasuredMasks`."""
         mask = self._read(case)
         return mask if len(self.labels) > 2 and not self.multi_label else mask.astype(bool)
 
+    def notes(self) -> list[str]:
+        """See :class:`MeasuredMasks`."""
+        return self._places.notes()
+
+    def _file(self, case: SegmentationCase) -> Path | None:
+        return self._files.get(case.name) or self._files.get(f"{case.name}_mask")
+
     def _read(self, case: SegmentationCase) -> NDArray[Any]:
         if self.multi_label:
             return self._read_labels(case)
-        file = self._files.get(case.name) or self._files.get(f"{case.name}_mask")
+        file = self._file(case)
         if file is None:
             raise InputError(f"{self.folder}: no mask named {case.name!r}.")
         if self.classes is None:
@@ -189,3 +213,43 @@ def model_classes(segmenter: Segmenter) -> MaskClasses | None:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     return {image_stem(file): file for file in list_images(folder)}
+
+
+def _read_image(case: SegmentationCase, target: NDArray[Any]) -> Image:
+    image = read_image(case.image)
+    if image.size != target.shape[-2:]:
+        raise InputError(
+            f"{case.image}: has {image.size[0]}×{image.size[1]} pixels, but its mask has "
+            f"{target.shape[-2]}×{target.shape[-1]}; they must be the same."
+        )
+    return image
+
+
+def _spacing(image: Image) -> Spacing:
+    return image.geometry.spacing_mm if image.geometry is not None else None
+
+
+def _mask_files(case: SegmentationCase) -> list[Path]:
+    return [case.mask] if case.mask is not None else [file for _, file in case.label_masks]
+
+
+class _Places:
+    """Collects NIfTI masks that lie elsewhere than their image by their affines."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def look(self, image: Image, masks: Sequence[Path]) -> None:
+        if image.kind == "nifti":
+            pictures = (read_image(file) for file in masks)
+            self._found += [str(one.source) for one in pictures if not lie_alike(image, one)]
+
+    def notes(self) -> list[str]:
+        if not self._found:
+            return []
+        first, more = min(self._found), len(self._found) - 1
+        return [
+            f"{first}{f' and {more} more' if more else ''}: by the NIfTI affines they lie elsewhere than "
+            "their image, but were measured pixel by pixel as they are stored; if the affines are right, "
+            "resample them onto the images."
+        ]
