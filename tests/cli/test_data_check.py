@@ -123,3 +123,16 @@ def test_one_clear_line(refused, folder, cells, tmp_path, monkeypatch, arguments
     monkeypatch.chdir(tmp_path)
     assert message in refused("data", "check", *arguments)
     assert not (tmp_path / "data-check.html").exists()
+
+
+def test_a_page_takes_no_other_files_name(refused, cells):
+    """What would be lost could be one of the images."""
+    before = (cells / "images/0.png").read_bytes()
+    assert "end its name in .html" in refused("data", "check", cells, "--page", cells / "images/0.png")
+    assert (cells / "images/0.png").read_bytes() == before
+
+
+def test_a_misspelt_range_is_said_once(refused, cells, tmp_path):
+    line = refused("data", "check", cells, "--range", "foo", "--page", tmp_path / "page.html")
+    assert line.count("unknown intensity range 'foo'") == 1
+    assert not (tmp_path / "page.html").exists()

@@ -171,6 +171,13 @@ def test_a_bundle_names_the_classes_and_what_it_predicts_is_measured_alike(cli, 
     assert not (tmp_path / "ready/calibration.png").exists()
 
 
+def test_the_folder_of_a_run_and_nearly_the_name_of_a_bundle(refused, data, model, tmp_path):
+    shutil.copytree(model, tmp_path / "run/bundle")
+    line = refused("evaluate", tmp_path / "run", data, "-o", tmp_path / "out")
+    assert f"did you mean {tmp_path / 'run/bundle'}?" in line
+    assert "did you mean 'msrf-net-nuclei'" in refused("evaluate", "msrf-net-nucleii", data)
+
+
 @pytest.mark.parametrize("kind", ["values", "colours"])
 def test_the_masks_mean_what_they_meant_in_training(cli, refused, data, model, tmp_path, kind):
     target, _ = masks()

@@ -66,6 +66,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_writes_a_bundle_that_predicts_and_is_measured(dataset: Path, tmp_path: Path) -> None:
     done = run("train", "msrf_net", "--set", f"data.folder={dataset}", *SMALL, *SHORT, "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
+    assert "6 training and 3 validation images (these are the data's own part)" in done.stderr
     assert "data check" in done.stderr or (tmp_path / "run" / "data-check.html").is_file()
     trained = load_bundle(tmp_path / "run" / "bundle")
     assert trained.info.postprocessing is not None
@@ -111,6 +112,7 @@ def test_folds_cover_every_case_once(dataset: Path, tmp_path: Path) -> None:
         tmp_path / "cv",
     )
     assert done.returncode == 0, done.stderr
+    assert "(these are fold 2 of 3, of the parts train and val together)" in done.stderr
     rows = list(csv.DictReader((tmp_path / "cv" / "folds.csv").open()))
     assert [row["fold"] for row in rows] == ["1", "2", "3"]
     sizes = [

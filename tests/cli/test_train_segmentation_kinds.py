@@ -81,6 +81,19 @@ def test_classes_and_labels_are_trained_fitted_and_predicted(home, tmp_path, net
     assert found.mask.shape == ((37, 45) if kind == "classes" else (2, 37, 45))
 
 
+def test_labels_without_their_setting_say_how_to_give_it(home, tmp_path):
+    config = load_config(
+        "msrf_net",
+        [f"data.folder={home / 'labels'}", f"output={tmp_path / 'run'}", "data.check=false", *SHORT],
+    )
+    with pytest.raises(InputError) as caught:
+        train(config)
+    assert (
+        "--set 'data.classes={names: [disc, whole], multi_label: true}' --set network.num_classes=2"
+        in str(caught.value)
+    )
+
+
 def test_networks_of_two_kinds_make_an_ensemble(home, tmp_path):
     bundles = []
     for name, arguments in SMALL.items():

@@ -110,10 +110,16 @@ def test_a_networks_keys_are_its_own():
     assert load_config(None, [*base, "network.width=16"]).network.name == "msrf_net"
     assert load_config(None, [*base, "network.name=unet", "network.width=42"]).network.width == 42
     for overrides, said in [
-        (["network.name=unet", "network.growth=3"], "'growth' in network.unet; did you mean"),
-        (["network.name=unet", "network.wdth=3"], "'wdth' in network.unet; did you mean 'width'"),
-        (["network.grwth=3"], "'grwth' in network.msrf_net; did you mean 'growth'"),
-        (["network.name=vnet"], "network: .*'vnet'.*'msrf_net', 'unet'"),
+        (["network.name=unet", "network.growth=3"], "'growth' in network; did you mean"),
+        (["network.name=unet", "network.wdth=3"], "'wdth' in network; did you mean 'width'"),
+        (["network.grwth=3"], "'grwth' in network; did you mean 'growth'"),
+        (["network.name=vnet"], "network.name: expected one of 'msrf_net', 'unet', but got 'vnet'"),
+        (["network.name=msrfnet"], "but got 'msrfnet'; did you mean 'msrf_net'"),
+        (["network.width=0"], r"network.width: input should be greater than or equal to 8 \(got 0\)$"),
+        (["data.size=0"], r"data.size: input should be greater than or equal to 32 \(got 0\)$"),
+        (["data.size=wide"], r"data.size: input should be a valid integer, .* \(got 'wide'\)$"),
+        (["data.size=[64]"], "configuration: data.size.1: field required$"),
+        (["augmentation=3"], r"augmentation: expected a section with keys \(got 3\)$"),
         (["network.name=unet", "data.size=40"], "unet needs multiples of 16"),
         (["network.name=msrf_net", "data.size=36"], "msrf_net needs multiples of 8"),
     ]:
@@ -131,7 +137,7 @@ def test_all_problems_are_named_at_once():
     ("text", "said"),
     [
         ("a: [1", "not valid YAML at line"),
-        ("- 1\n- 2", "expected `key: value` lines, but got list"),
+        ("- 1\n- 2", "expected `key: value` lines .*, but got list"),
         ("just words", "got str"),
         ("1: 2", "keys should be strings"),
         ("training: 3", "training"),
@@ -148,12 +154,30 @@ def test_wrong_files(tmp_path, text, said):
     assert "run.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("often", "loss.class_weights: input should be 'none' or 'balanced' (got 'often')"),
+        (
+            "[1, b]",
+            "loss.class_weights.1: input should be a valid number, unable to parse string as a number",
+        ),
+    ],
+)
+def test_only_the_kind_that_a_value_is_of_is_explained(value, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config("hifuse", [f"loss.class_weights={value}"])
+    assert str(caught.value).startswith(f"hifuse: {said}")
+    assert ";" not in str(caught.value)
+
+
 def test_binary_and_empty_files(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
     with pytest.raises(ConfigError, match=r"binary\.yaml: not valid YAML"):
         load_config(tmp_path / "binary.yaml")
     (tmp_path / "empty.yaml").write_text("# nothing\n")
-    assert load_config(tmp_path / "empty.yaml") == FusionRun()
+    with pytest.raises(ConfigError, match=r"such as `task: segmentation`, but got an empty file"):
+        load_config(tmp_path / "empty.yaml")
 
 
 def test_unknown_name_suggests_the_nearest():

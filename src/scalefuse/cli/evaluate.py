@@ -264,6 +264,8 @@ def _sort(
         )
     if ready:
         task = ready[0][1]
+    if task == "fusion" and not bundles and len(data) > 1 and _almost_a_bundle(data[0]):
+        load_bundle(data[0])  # says what was meant
     bundles += ensemble
     if task == "segmentation" and len(data) != 1:
         raise InputError(f"Got {len(data)} folders; expected one with images/ and masks/ inside.")
@@ -277,6 +279,17 @@ def _sort(
             "them, if not the shipped one), or a bundle for segmentation or classification and its data."
         )
     return task, bundles, data
+
+
+def _almost_a_bundle(name: str) -> bool:
+    """Whether the folder of a run, or nearly the name of a shipped bundle."""
+    import difflib
+
+    from scalefuse.bundle import is_bundle, shipped_bundles
+
+    if Path(name).exists():
+        return is_bundle(Path(name) / "bundle")
+    return bool(difflib.get_close_matches(name, shipped_bundles(), n=1))
 
 
 def _refuse(context: typer.Context, task: str, *, ready: bool) -> None:

@@ -67,7 +67,7 @@ def load_config(source: str | Path | None = None, overrides: Sequence[str] = ())
     try:
         return TypeAdapter(_RUNS[task]).validate_python(raw)
     except ValidationError as error:
-        lines = [_explain(problem, _RUNS[task]) for problem in error.errors()]
+        lines = _explain_all(error.errors(), _RUNS[task])
         raise ConfigError(f"{label}: " + "; ".join(dict.fromkeys(lines))) from error
 
 
@@ -100,11 +100,10 @@ def _read(source: str | Path) -> dict[str, Any]:
         place = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{path}: not valid YAML{place} ({problem}); mend the file.") from error
-    if raw is None:
-        return {}
     if not isinstance(raw, dict):
+        got = "an empty file" if raw is None else type(raw).__name__
         raise ConfigError(
-            f"{path}: expected `key: value` lines, but got {type(raw).__name__}; mend the file."
+            f"{path}: expected `key: value` lines such as `task: segmentation`, but got {got}; mend the file."
         )
     return raw
 
@@ -146,20 +145,64 @@ def _item(items: list[Any], part: str, override: str) -> Any:
     return items[int(part)]
 
 
+def _explain_all(problems: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> list[str]:
+    """One line per problem. Where a value may be of several kinds, only of the kind that it is of."""
+    wrong_kind = [
+        str(problem["type"]).endswith("_type")
+        or (problem["type"] == "literal_error" and not isinstance(problem.get("input"), str))
+        for problem in problems
+    ]
+    roots = [_union_root(problem["loc"]) for problem in problems]
+    better = {root for root, wrong in zip(roots, wrong_kind, strict=True) if root is not None and not wrong}
+    return [
+        _explain(problem, model)
+        for problem, root, wrong in zip(problems, roots, wrong_kind, strict=True)
+        if not (wrong and root in better)
+    ]
+
+
+def _union_root(location: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Where the kinds that a value may be of part; None where there is one only."""
+    return next((tuple(location[:at]) for at, part in enumerate(location) if _is_kind(part)), None)
+
+
+def _is_kind(part: Any) -> bool:
+    """Whether pydantic names a kind of value here, and no key."""
+    return isinstance(part, str) and ("[" in part or part.startswith("constrained-"))
+
+
+_MESSAGES = {"model_type": "expected a section with keys", "tuple_type": "expected a list"}
+
+
 def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
-    location = list(problem["loc"])
+    location = _without_tags(problem["loc"], model)
     place = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in location[:-1])
-        keys = _keys(model, location[:-1])
+        keys = _keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(keys)}."
         return f"unknown key {str(location[-1])!r} in {parent or 'the top level'}; {hint}"
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "union_tag_invalid":
+        tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+        near = difflib.get_close_matches(tag, re.findall("'([^']*)'", known), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        return f"{place}.name: expected one of {known}, but got {tag!r}{hint}"
+    message = _MESSAGES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     got = problem.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
     return f"{place or 'the configuration'}: {message}{shown}"
+
+
+def _without_tags(location: Sequence[Any], model: Any) -> list[Any]:
+    """A place in a configuration as people write it: without the kinds and networks that pydantic names."""
+    parts = [part for part in location if not _is_kind(part)]
+    return [
+        part
+        for at, part in enumerate(parts)
+        if isinstance(part, int) or at == len(parts) - 1 or part in _keys(model, parts[:at])
+    ]
 
 
 def _keys(model: Any, location: Sequence[Any]) -> list[str]:

@@ -19,7 +19,7 @@ from scalefuse.data.classification import ClassificationSet, TableColumns, read_
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import MaskClasses
 from scalefuse.data.segmentation import IMAGE_FOLDERS, SPLIT_FOLDERS, scan_segmentation_folder
-from scalefuse.errors import InputError
+from scalefuse.errors import InputError, OutputError
 from scalefuse.report.data_check import write_data_check_html
 
 Layout = Literal["segmentation", "classification"]
@@ -70,7 +70,7 @@ def check_data(
     Raises:
         InputError: the source has no known layout, or the configuration is for another task.
         ConfigError: the configuration is wrong.
-        OutputError: the page cannot be written.
+        OutputError: the page cannot be written, or its name does not end in ``.html``.
 
     Example:
         >>> import tempfile
@@ -88,7 +88,11 @@ def check_data(
     if config is not None:
         options = _fill_in(options, layout, config)
     if page is not None:
+        if page.suffix.lower() not in (".html", ".htm"):
+            raise OutputError(f"{page}: the page is HTML; end its name in .html.")
         check_writable_folder(page.parent)
+    if isinstance(options.intensity, str):
+        options = replace(options, intensity=IntensityRange.parse(options.intensity))
     if layout == "classification":
         data = _read(source, options)
         check = check_classification(data, intensity=options.intensity, progress=progress)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from scalefuse.config.base import expand_path
+from scalefuse.config.classification import ClassificationData
+from scalefuse.config.segmentation import SegmentationData
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.report.tables import write_csv
 
@@ -78,3 +80,21 @@ def held_out_note(configs: Sequence[dict[str, Any] | None], key: str, source: Pa
 
 def _identity(row: dict[str, str]) -> tuple[str, str, str]:
     return row.get("name") or "", row.get("split") or "", row.get("label") or ""
+
+
+def validation_origin(data: SegmentationData | ClassificationData, *, own: bool) -> str:
+    """Where the validation images of a run come from, for people.
+
+    Args:
+        data: The run's data section.
+        own: Whether the data have a validation part of their own.
+
+    Example:
+        >>> from scalefuse.config.segmentation import SegmentationData
+        >>> validation_origin(SegmentationData(folds=5, fold=2), own=True)
+        'fold 2 of 5, of the parts train and val together'
+    """
+    if data.folds is not None:
+        together = ", of the parts train and val together" if own else ""
+        return f"fold {data.fold} of {data.folds}{together}"
+    return "the data's own part" if own else f"held out, {data.val_fraction:g} of the images"

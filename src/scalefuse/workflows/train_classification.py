@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scalefuse.config import ClassificationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import BundleError, ConfigError, InputError
-from scalefuse.workflows.run_images import keep_images
+from scalefuse.workflows.run_images import keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -147,7 +147,11 @@ def train_classification(
     cases, val_cases = find_cases(config, found)
     _check_decision(config, found, val_cases)
     keep_images(folder, _image_rows(found, cases, val_cases), resume=resume)
-    say(f"{len(cases)} training and {len(val_cases)} validation images, classes: {', '.join(found.classes)}")
+    origin = validation_origin(data, own="val" in found.splits)
+    say(
+        f"{len(cases)} training and {len(val_cases)} validation images (these are {origin}), "
+        f"classes: {', '.join(found.classes)}"
+    )
     targets = torch.from_numpy(found.targets(cases))
     preprocessing = data.preprocessing(multi_label=found.multi_label)
     channels, num_classes = config.network.in_channels, len(found.classes)

@@ -12,7 +12,7 @@ import numpy as np
 from scalefuse.config import SegmentationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError, InputError
-from scalefuse.workflows.run_images import keep_images
+from scalefuse.workflows.run_images import keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def train_segmentation(
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.masks import BINARY
     from scalefuse.data.sampling import EpochSampler
+    from scalefuse.data.segmentation import scan_segmentation_folder
     from scalefuse.data.segmentation_dataset import SegmentationDataset
     from scalefuse.data.segmentation_list import case_rows
     from scalefuse.networks.half_precision import round_to_half
@@ -123,7 +124,12 @@ def train_segmentation(
 
     data, training = config.data, config.training
     cases, val_cases = find_cases(config)
-    say(f"{len(cases)} training and {len(val_cases)} validation images")
+    found = scan_segmentation_folder(expand_path(data.folder or Path()))
+    own = any(case.has_mask for case in found.splits.get("val", []))
+    say(
+        f"{len(cases)} training and {len(val_cases)} validation images "
+        f"(these are {validation_origin(data, own=own)})"
+    )
     if data.check:
         _check(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
