@@ -103,16 +103,25 @@ def test_patience_and_going_on_after_it(tmp_path):
     values = [0.1, 0.5, float("nan"), 0.4, 0.3, 0.9, 0.9, 0.9, 0.9]
     options = {"monitor": "val/measure", "mode": "max"}
 
+    said = []
+
     def run(**more):
         module = Measured(values)
-        best = fit(module, DataLoader([0]), DataLoader([0]), config, tmp_path, **options, **more)
+        best = fit(
+            module, DataLoader([0]), DataLoader([0]), config, tmp_path, **options, say=said.append, **more
+        )
         return module.trained, torch.load(best, weights_only=True)["epoch"]
 
     assert run() == (5, 1)
+    assert said == ["stopped early after epoch 5: val/measure was not better for 3 validation(s)"]
     # A run that has ended goes no further, though the next epoch would be better.
     assert run(resume=True) == (0, 1)
+    assert said[1:] == ["had stopped early after epoch 5; the bundle is made anew"]
     config = config.model_copy(update={"early_stop_patience": 4})
     assert run(resume=True) == (4, 5)
+    assert said[2:] == []
+    assert run(resume=True) == (0, 5)
+    assert said[2:] == ["all 9 epochs were done already; the bundle is made anew"]
 
 
 def test_patience_may_change_when_a_run_goes_on(tmp_path):

@@ -123,6 +123,7 @@ def fit(
     mode: str,
     resume: bool = False,
     report: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train a module.
 
@@ -140,6 +141,7 @@ def fit(
         mode: ``min`` or ``max``.
         resume: Continue from the run folder's last checkpoint.
         report: Called after every batch and epoch.
+        say: Called with a line where the training ended before its last epoch, or had ended already.
 
     Returns:
         The best checkpoint.
@@ -160,7 +162,10 @@ def fit(
     if resume:
         finished_epoch, waited, begun_in = _progress_of(last)
         if config.early_stop_patience is not None and waited >= config.early_stop_patience:
+            say(f"had stopped early after epoch {finished_epoch + 1}; the bundle is made anew")
             return _best_of(folder)
+        if finished_epoch + 1 >= config.epochs:
+            say(f"all {config.epochs} epochs were done already; the bundle is made anew")
         if computed_in == "auto" and begun_in is not None:
             computed_in = begun_in
     if val is None:
@@ -220,6 +225,12 @@ def fit(
             raise TrainingInterrupted from error
         finally:
             signal.signal(signal.SIGINT, handler)
+    stopped = any(isinstance(one, PatientStopping) and one.stopped_epoch > 0 for one in callbacks)
+    if stopped and trainer.current_epoch < config.epochs:
+        say(
+            f"stopped early after epoch {trainer.current_epoch}: {monitor} was not better for "
+            f"{config.early_stop_patience} validation(s)"
+        )
     return _best_of(folder)
 
 

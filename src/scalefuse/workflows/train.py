@@ -276,6 +276,7 @@ def _train_fusion(
         mode=task.mode,
         resume=resume,
         report=report,
+        say=say,
     )
     load_best(task, best)
     network.eval()

@@ -197,6 +197,7 @@ def train_classification(
         mode=task.mode,
         resume=resume,
         report=report,
+        say=say,
     )
     load_best(task, best)
     network.eval()

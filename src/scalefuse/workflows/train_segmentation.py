@@ -186,6 +186,7 @@ def train_segmentation(
         mode=task.mode,
         resume=resume,
         report=report,
+        say=say,
     )
     load_best(task, best)
     network.eval()
