@@ -10,7 +10,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
-from scalefuse.data.segmentation import SegmentationCase
+from scalefuse.data.segmentation import SegmentationCase, class_settings
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
@@ -279,7 +279,7 @@ def read_case_mask(case: SegmentationCase, classes: MaskClasses | None = None) -
         raise InputError(
             f"{case.image}: masks with one folder per label need classes that are multi-label, and other "
             f"masks need classes that are not; here multi_label is {multi_label}, and the masks folder holds "
-            f"{_wanted_classes(case)}"
+            f"{class_settings(case)}"
         )
     if case.mask is not None:
         return read_mask(case.mask, classes)
@@ -296,18 +296,6 @@ def read_case_mask(case: SegmentationCase, classes: MaskClasses | None = None) -
         raise InputError(f"{case.image}: its label masks have different sizes, {sorted(shapes)}; mend them.")
     empty = np.zeros(shapes.pop(), np.uint8)
     return np.stack([masks.get(name, empty) for name in classes.names])
-
-
-def _wanted_classes(case: SegmentationCase) -> str:
-    """What the masks of a case hold, and how a training is told so."""
-    if not case.label_masks:
-        return "files; leave multi_label out."
-    folder = case.label_masks[0][1].parent.parent
-    names = sorted(child.name for child in folder.iterdir() if child.is_dir())
-    return (
-        f"folders. For a training: --set 'data.classes={{names: [{', '.join(names)}], multi_label: true}}' "
-        f"--set network.num_classes={len(names)}."
-    )
 
 
 def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
