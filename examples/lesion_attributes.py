@@ -1,7 +1,8 @@
 """Words for skin lesions, to train a classifier on before it learns diagnoses. Needs numpy, SciPy and Pillow.
 
     python lesion_attributes.py isic2017/ -o lesion-attributes.csv
-    scalefuse train hifuse_lesion_attributes --set data.source=lesion-attributes.csv -o runs/lesion-attributes
+    scalefuse train hifuse_lesion_attributes
+    scalefuse train hifuse_melanoma
 
 The folder holds `labels.csv` (path, label, split, and if known age and sex) and, beside the `images/` that it
 names, `masks/` of the same stems. Every image gets the words that hold for it: whether a number measured in
@@ -46,7 +47,7 @@ def measure(picture: Image.Image, mask: Image.Image) -> dict[str, float]:
     """Numbers of one lesion: lengths in pixels of `SIDE`, colours in [0, 1]."""
     small = picture.convert("RGB").resize((SIDE, SIDE))
     colours = np.asarray(small, float) / 255
-    inside = np.asarray(mask.convert("L").resize((SIDE, SIDE), Image.Resampling.NEAREST)) > 127
+    inside = np.asarray(mask.convert("L").resize((SIDE, SIDE), Image.Resampling.NEAREST)) > 0
     if inside.sum() < 20:  # no lesion to speak of: the whole picture
         inside = np.ones_like(inside)
     outside = ~inside if (~inside).sum() > 20 else inside
@@ -107,7 +108,7 @@ def main() -> None:
         writer.writerow(["path", "label", "split"])
         for row, number in zip(rows, numbers, strict=True):
             words = [word for word, (key, _) in WORDS.items() if number[key] > limits[word]]
-            age = row.get("age", "")
+            age = row.get("age") or ""
             words += ["above_50"] * (age.replace(".", "", 1).isdigit() and float(age) > 50)
             words += ["male"] * (row.get("sex") == "male")
             words += [options.positive] * (row["label"] == options.positive)

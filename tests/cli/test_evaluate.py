@@ -109,6 +109,10 @@ def test_bad_pairs_are_listed(cli, folders, model, tmp_path):
     assert "1.png" in done.err
     assert "2.png" in done.err
     assert [row["case"] for row in table(tmp_path / "out")] == ["0"]
+    # Of the two pairs one failed; a file without a partner is no pair, but is named too.
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["num_cases"], summary["num_failed"], len(summary["failures"])) == (1, 1, 2)
+    assert "Means over 1 of 2 pairs" in done.out
 
 
 @pytest.mark.parametrize("baselines", ["--baselines", "--no-baselines"])

@@ -139,6 +139,25 @@ def test_distances_are_in_mm_where_the_images_say_so(cli, tmp_path):
         ] == pytest.approx(expected)
 
 
+def test_masks_of_labels_that_lie_elsewhere_are_said(cli, tmp_path):
+    target, _ = masks(1)
+    here, there = np.diag([1.0, 1, 1, 1]), np.diag([1.0, 1, 1, 1])
+    there[0, 3] = 20
+    made = {"data/images": here, "data/masks/disc": here, "data/masks/cup": here}
+    made |= {"made/disc": here, "made/cup": there}
+    for folder, affine in made.items():
+        (tmp_path / folder).mkdir(parents=True)
+        pixels = (target[0] > 0).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(pixels, affine), tmp_path / folder / "0.nii")
+    done = cli(
+        "evaluate", tmp_path / "data", "--masks", tmp_path / "made", "--classes", "cup,disc",
+        "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    (note,) = json.loads((tmp_path / "out/summary.json").read_text())["notes"]
+    assert note.startswith(f"{tmp_path / 'made/cup/0.nii'}: by the NIfTI affines")
+
+
 def test_nearly_black_pictures_are_said(cli, data, model, tmp_path):
     target, _ = masks()
     write(data / "masks", target)

@@ -1,5 +1,6 @@
 """``scalefuse fuse`` from end to end: what is read and written, single files and batches."""
 
+import json
 import subprocess
 import sys
 
@@ -157,6 +158,31 @@ def test_nifti_keeps_the_first_ones_geometry(cli, model, phantoms, tmp_path):
     fused = nibabel.load(tmp_path / "out/a.nii.gz")
     np.testing.assert_allclose(fused.affine, affine, atol=1e-6)
     assert fused.shape == (64, 64, 1)
+
+
+def test_nifti_pictures_of_different_places_are_said(cli, model, phantoms, tmp_path):
+    for name, picture in zip(("a", "b"), phantoms[0], strict=True):
+        for pair, flipped in (("same", 1), ("other", -1)):
+            affine = np.diag([flipped if name == "b" else 1, 1, 1, 1]).astype(float)
+            (tmp_path / name).mkdir(exist_ok=True)
+            nibabel.save(
+                nibabel.Nifti1Image(picture.astype(np.float32), affine), tmp_path / name / f"{pair}.nii"
+            )
+    ranges = ("--range-a", "minmax", "--range-b", "minmax")
+    command = ("fuse", tmp_path / "a", tmp_path / "b", "-m", model, "-o", tmp_path / "out", *ranges)
+    done = cli(*command)
+    assert done.code == 0, done.text
+    assert done.err.count("lie in different places") == 1
+    assert "note: other.nii" in done.err
+    assert "different places" not in cli(*command, "--skip-existing").err
+    measured = cli(
+        "evaluate", model, tmp_path / "a", tmp_path / "b", "-o", tmp_path / "measured", *ranges,
+        "--no-baselines", "--metrics", "EN",
+    )  # fmt: skip
+    assert measured.code == 0, measured.text
+    assert measured.err.count("lie in different places") == 1
+    (note,) = json.loads((tmp_path / "measured/summary.json").read_text())["notes"]
+    assert note.startswith("other: by the NIfTI affines")
 
 
 @pytest.mark.parametrize("values", [(0, 0), (255, 255), (0, 77)])

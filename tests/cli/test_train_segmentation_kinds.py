@@ -88,10 +88,8 @@ def test_labels_without_their_setting_say_how_to_give_it(home, tmp_path):
     )
     with pytest.raises(InputError) as caught:
         train(config)
-    assert (
-        "--set 'data.classes={names: [disc, whole], multi_label: true}' --set network.num_classes=2"
-        in str(caught.value)
-    )
+    assert "the masks folder holds folders (disc, whole); name them with --classes" in str(caught.value)
+    assert "data.classes, with multi_label: true" in str(caught.value)
 
 
 def test_networks_of_two_kinds_make_an_ensemble(home, tmp_path):

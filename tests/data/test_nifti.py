@@ -141,5 +141,11 @@ def test_pictures_lie_alike_where_their_corners_do(tmp_path):
     for affine, alike in ((turned, False), (nudged, True), (shifted, False)):
         nibabel.save(nibabel.Nifti1Image(data, affine), tmp_path / "c.nii")
         assert lie_alike(image, read_image(tmp_path / "c.nii")) is alike
+    # Voxels that hang on another axis lie elsewhere, though the picture has the same size.
+    nibabel.save(nibabel.Nifti1Image(data[None], AFFINE), tmp_path / "c.nii")
+    assert not lie_alike(image, read_image(tmp_path / "c.nii"))
+    # Without a code the file says nothing of its place, whatever nibabel makes up.
+    nibabel.save(nibabel.Nifti1Image(data, None), tmp_path / "c.nii")
+    assert lie_alike(image, read_image(tmp_path / "c.nii"))
     write_image(tmp_path / "d.png", np.zeros((7, 5)), bits=8)
     assert lie_alike(image, read_image(tmp_path / "d.png"))

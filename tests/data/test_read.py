@@ -121,7 +121,7 @@ def test_gif_and_webp(tmp_path):
     PillowImage.fromarray(grey).save(tmp_path / "grey.gif")
     image = read_image(tmp_path / "grey.gif")
     assert image.kind == "gif"
-    np.testing.assert_array_equal(image.pixels[..., 0] if image.is_colour else image.pixels, grey)
+    np.testing.assert_array_equal(image.pixels, grey)
     few = PillowImage.fromarray(colour // 128 * 128)
     few.convert("P", palette=PillowImage.Palette.ADAPTIVE).save(tmp_path / "colour.gif")
     np.testing.assert_array_equal(read_image(tmp_path / "colour.gif").pixels, np.asarray(few))
@@ -331,6 +331,14 @@ def test_bombs_of_other_formats(tmp_path):
     data = bytearray((tmp_path / "bomb.gif").read_bytes())
     data[6:10] = struct.pack("<HH", 65000, 65000)
     (tmp_path / "bomb.gif").write_bytes(bytes(data))
+
+    for lossless, place, packed in ((True, 21, 0x3FFF | 0x3FFF << 14), (False, 26, 0x3FFF | 0x3FFF << 16)):
+        name = tmp_path / f"bomb{lossless}.webp"
+        PillowImage.new("RGB", (8, 8)).save(name, lossless=lossless)
+        data = bytearray(name.read_bytes())
+        data[place : place + 4] = struct.pack("<I", packed)
+        name.write_bytes(bytes(data))
+        refused(name, f"{16383 + lossless}×{16383 + lossless}", "are read from WebP" if not lossless else "")
     for name in ("bomb.jpg", "bomb.bmp", "bomb.tif", "bomb.nii.gz", "bomb.gif"):
         refused(tmp_path / name, "65000×65000", "allowed")
 

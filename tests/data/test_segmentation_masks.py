@@ -224,3 +224,21 @@ def test_colours_of_a_configuration_may_be_written_as_on_the_command_line(given)
 def test_classes_that_cannot_be_read(given, message):
     with pytest.raises(ValidationError, match=message):
         MaskClasses.model_validate(given)
+
+
+def test_webp_masks_are_read_by_what_the_file_says_of_losses(tmp_path):
+    """Rings are forgiven where the format makes them; elsewhere low values are classes."""
+    drawn = np.zeros((32, 32), np.uint8)
+    drawn[8:24, 8:24] = 1
+    for top in (1, 255):
+        Pillow.fromarray(drawn * np.uint8(top)).save(tmp_path / "mask.webp", lossless=True)
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.webp"), drawn)
+    Pillow.fromarray(drawn * np.uint8(2)).save(tmp_path / "mask.webp", lossless=True)
+    with pytest.raises(InputError, match="has the values 0, 2"):
+        read_mask(tmp_path / "mask.webp")
+    Pillow.fromarray(drawn * np.uint8(255)).save(tmp_path / "mask.webp", quality=40)
+    assert read_image(tmp_path / "mask.webp").is_lossy
+    assert (read_mask(tmp_path / "mask.webp") == drawn).mean() > 0.97
+    Pillow.fromarray(drawn * np.uint8(100)).save(tmp_path / "mask.webp", quality=10)
+    with pytest.raises(InputError, match="lossy WebP alters values"):
+        read_mask(tmp_path / "mask.webp", MaskClasses(names=("a", "b"), values=(0, 100)))

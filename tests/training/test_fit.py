@@ -124,6 +124,15 @@ def test_patience_and_going_on_after_it(tmp_path):
     assert said[2:] == ["all 9 epochs were done already; the bundle is made anew"]
 
 
+def test_stopping_in_the_first_epoch_is_said(tmp_path):
+    config = TrainingConfig(epochs=9, precision="fp32", ema_decay=None, early_stop_patience=1)
+    said = []
+    module, data = Measured([float("nan")] * 9), DataLoader([0])
+    fit(module, data, data, config, tmp_path, monitor="val/measure", mode="max", say=said.append)
+    assert module.trained == 1
+    assert said == ["stopped early after epoch 1: val/measure was not better for 1 validation(s)"]
+
+
 def test_patience_may_change_when_a_run_goes_on(tmp_path):
     config = TrainingConfig(epochs=20, precision="fp32", ema_decay=None, early_stop_patience=3)
     options = {"monitor": "val/measure", "mode": "max"}

@@ -289,7 +289,7 @@ def _almost_a_bundle(name: str) -> bool:
 
     if Path(name).exists():
         return is_bundle(Path(name) / "bundle")
-    return bool(difflib.get_close_matches(name, shipped_bundles(), n=1))
+    return bool(difflib.get_close_matches(name, shipped_bundles(), n=1, cutoff=0.8))
 
 
 def _refuse(context: typer.Context, task: str, *, ready: bool) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 def print_fusion(result: Any) -> None:
     """Means of every method."""
     from scalefuse.cli.console import err, means_table, out
+    from scalefuse.report.tables import number_measured
 
     metrics = list(result.evaluation.metrics)
-    out.print(means_table(result.summary, metrics, title=f"Means over {_number(result.summary)} pairs"))
-    for note in dict.fromkeys(result.evaluation.notes[:5]):
+    out.print(
+        means_table(result.summary, metrics, title=f"Means over {number_measured(result.summary)} pairs")
+    )
+    for note in dict.fromkeys([*result.summary["notes"], *result.evaluation.notes[:5]]):
         err.print(note, style="dim", markup=False)
 
 
@@ -20,9 +23,10 @@ def print_masks(result: Any) -> None:
     from rich.table import Table
 
     from scalefuse.cli.console import err, out
+    from scalefuse.report.tables import number_measured
 
     summary = result.summary
-    title = f"{_number(summary)} cases of {summary['split']}; distances in {summary['distance_unit']}"
+    title = f"{number_measured(summary)} cases of {summary['split']}; distances in {summary['distance_unit']}"
     table = Table(title=title, title_justify="left")
     for column in ("measure", *summary["per_image"]):
         table.add_column(column, justify="left" if column == "measure" else "right")
@@ -50,9 +54,10 @@ def print_classes(result: Any) -> None:
 
     from scalefuse.cli.console import err, out
     from scalefuse.report.classification_report import estimate
+    from scalefuse.report.tables import number_measured
 
     summary = result.summary
-    title = f"{_number(summary)} cases of {summary['split']}; decision: {summary['decision']}"
+    title = f"{number_measured(summary)} cases of {summary['split']}; decision: {summary['decision']}"
     table = Table(title=escape(title), title_justify="left")
     table.add_column("measure")
     table.add_column("value (95 % interval)", justify="right", no_wrap=True)
@@ -88,9 +93,3 @@ def print_classes(result: Any) -> None:
             )
     for note in summary["notes"]:
         err.print(note, style="dim", markup=False)
-
-
-def _number(summary: dict[str, Any]) -> str:
-    """How many were measured, and of how many where some failed."""
-    measured, failed = summary["num_cases"], summary["num_failed"]
-    return f"{measured} of {measured + failed}" if failed else str(measured)

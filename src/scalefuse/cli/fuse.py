@@ -49,8 +49,9 @@ def fuse(
 ) -> None:
     """Fuse two registered images of one patient, or two folders of them, into one picture each.
 
-    8- and 16-bit PNG/TIFF, JPEG, single DICOM slices and 2-D NIfTI are read. Colour is kept. The result is a
-    PNG or TIFF (16 bits if an input has more than 8), or NIfTI with the first image's geometry.
+    8- and 16-bit PNG/TIFF, JPEG, BMP, GIF, WebP, single DICOM slices and 2-D NIfTI are read.
+    Colour is kept. The result is a PNG or TIFF (16 bits if an input has more than 8), or NIfTI with the first
+    image's geometry.
 
     Example: scalefuse fuse CT/ MRI/ -o fused/
     """
@@ -83,14 +84,8 @@ def fuse(
         bounds = {f"first {a[0]:g}…{a[1]:g}, second {b[0]:g}…{b[1]:g}" for a, b in result.ranges.values()}
         shown = bounds.pop() if len(bounds) == 1 else "chosen per picture"
         err.print(f"black…white: {shown}", style="dim")
-    if result.elsewhere:
-        names = ", ".join(result.elsewhere[:3]) + (", …" if len(result.elsewhere) > 3 else "")
-        err.print(
-            f"note: by their NIfTI affines the pictures of {names} lie in different places; they were fused "
-            "pixel by pixel as they are stored. Resample one onto the other if the affines are right.",
-            style="dim",
-            markup=False,
-        )
+    for note in result.notes:
+        err.print(f"note: {note}", style="dim", markup=False)
     say_computed_by(result.computed_by)
     kept = f", {len(result.skipped)} kept" if result.skipped else ""
     written = result.written[0] if len(result.written) == 1 and not result.skipped else output

@@ -179,8 +179,8 @@ class ClassificationRun(RunBase):
         task: Always ``classification``.
         network: The network and its arguments; HiFuse where it has no name. ``num_classes`` is taken from the
             data where it is not given.
-        new_head: Take the weights of ``init`` but for the layer that gives the classes, which starts anew;
-            the classes may then be others.
+        new_head: Take the weights of ``init`` but for the last layer or layers, which give the classes and
+            start anew; the classes may then be others.
         data: Images with labels.
         augmentation: Random changes of training images; None for none.
         mix: Mixing of training images with one another (mixup, cutmix); None for none.

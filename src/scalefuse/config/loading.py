@@ -154,10 +154,13 @@ def _explain_all(problems: Sequence[Mapping[str, Any]], model: type[BaseModel]) 
     ]
     roots = [_union_root(problem["loc"]) for problem in problems]
     better = {root for root, wrong in zip(roots, wrong_kind, strict=True) if root is not None and not wrong}
+    lines: dict[Any, list[str]] = {}
+    for number, (problem, root, wrong) in enumerate(zip(problems, roots, wrong_kind, strict=True)):
+        if not (wrong and root in better):
+            lines.setdefault(root if wrong and root else number, []).append(_explain(problem, model))
+    # Of no kind that is possible: one line, with all of them.
     return [
-        _explain(problem, model)
-        for problem, root, wrong in zip(problems, roots, wrong_kind, strict=True)
-        if not (wrong and root in better)
+        ", or ".join([first, *(line.partition(": ")[2] for line in more)]) for first, *more in lines.values()
     ]
 
 
@@ -171,11 +174,15 @@ def _is_kind(part: Any) -> bool:
     return isinstance(part, str) and ("[" in part or part.startswith("constrained-"))
 
 
-_MESSAGES = {"model_type": "expected a section with keys", "tuple_type": "expected a list"}
+_MESSAGES = {
+    "model_type": "expected a section with keys",
+    "model_attributes_type": "expected a section with keys",
+    "tuple_type": "expected a list",
+}
 
 
 def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
-    location = _without_tags(problem["loc"], model)
+    location = _without_tags(problem["loc"], model, known=problem["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in location[:-1])
@@ -195,9 +202,17 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     return f"{place or 'the configuration'}: {message}{shown}"
 
 
-def _without_tags(location: Sequence[Any], model: Any) -> list[Any]:
-    """A place in a configuration as people write it: without the kinds and networks that pydantic names."""
-    parts = [part for part in location if not _is_kind(part)]
+def _without_tags(location: Sequence[Any], model: Any, *, known: bool) -> list[Any]:
+    """A place in a configuration as people write it: without the kinds and networks that pydantic names.
+
+    Args:
+        location: As pydantic gives it.
+        model: Of the whole configuration.
+        known: Whether its last part is a key of the model, or a kind.
+    """
+    *inner, last = location or ("",)
+    # The last part of an unknown key is what somebody wrote, brackets and all.
+    parts = [*(part for part in inner if not _is_kind(part)), *([] if known and _is_kind(last) else [last])]
     return [
         part
         for at, part in enumerate(parts)

@@ -63,8 +63,8 @@ class SegmentationRun(RunBase):
     Attributes:
         task: Always ``segmentation``.
         network: The network and its arguments; MSRF-Net where it has no name.
-        new_head: Take the weights of ``init`` but for the layer that gives the classes, which starts anew;
-            the classes may then be others.
+        new_head: Take the weights of ``init`` but for the last layer or layers, which give the classes and
+            start anew; the classes may then be others.
         data: Images with masks.
         augmentation: Random changes of image and mask together; None for none.
     """

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-ImageKind = Literal["png", "tiff", "jpeg", "bmp", "gif", "webp", "dicom", "nifti", "array"]
+ImageKind = Literal["png", "tiff", "jpeg", "bmp", "gif", "webp", "lossy webp", "dicom", "nifti", "array"]
 PixelUnit = Literal["grey level", "HU", "arbitrary"]
 
 
@@ -71,6 +71,11 @@ class Image:
     def bits(self) -> int | None:
         """8 or 16 for unsigned integer pixels of that width, ``None`` for every other number type."""
         return {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}.get(self.pixels.dtype)
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the file's format alters values, so that those of a mask are only nearly what was drawn."""
+        return self.kind in ("jpeg", "lossy webp")
 
     @property
     def is_colour(self) -> bool:

@@ -10,12 +10,9 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
-from scalefuse.data.segmentation import SegmentationCase, class_settings
+from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
-
-LOSSY = ("jpeg", "webp")
-"""Kinds of files that may alter values."""
 
 RING_TOLERANCE = 32
 RING_SHARE = 0.95
@@ -202,9 +199,9 @@ def decode_mask(
         return _from_values(values, image, classes)
     top = int(values.max())
     foreground: NDArray[np.bool_] = values > top // 2
-    if image.kind != "jpeg" and top in (0, 1, 255, 65535) and bool((foreground * top == values).all()):
+    if not image.is_lossy and top in (0, 1, 255, 65535) and bool((foreground * top == values).all()):
         return foreground.astype(np.uint8)
-    if has_soft_edges(values, lossy=image.kind in LOSSY):
+    if has_soft_edges(values, lossy=image.is_lossy):
         return (values > 127).astype(np.uint8)
     raise InputError(
         f"{image.label}: a binary mask has the values 0 and 1 or 0 and 255, but this one has "
@@ -279,7 +276,7 @@ def read_case_mask(case: SegmentationCase, classes: MaskClasses | None = None) -
         raise InputError(
             f"{case.image}: masks with one folder per label need classes that are multi-label, and other "
             f"masks need classes that are not; here multi_label is {multi_label}, and the masks folder holds "
-            f"{class_settings(case)}"
+            f"{_label_folders(case)}."
         )
     if case.mask is not None:
         return read_mask(case.mask, classes)
@@ -298,6 +295,16 @@ def read_case_mask(case: SegmentationCase, classes: MaskClasses | None = None) -
     return np.stack([masks.get(name, empty) for name in classes.names])
 
 
+def _label_folders(case: SegmentationCase) -> str:
+    if not case.label_masks:
+        return "files"
+    names = ", ".join(label for label, _ in case.label_masks)
+    return (
+        f"folders ({names}); name them with --classes, or for a training in data.classes, with "
+        "multi_label: true, and their number in network.num_classes"
+    )
+
+
 def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
     pixels = image.pixels
     if pixels.ndim == 3:
@@ -307,7 +314,7 @@ def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
             pixels = indices
         elif same:
             pixels = pixels[..., 0]
-        elif image.kind in LOSSY and int(np.ptp(pixels.astype(np.int16), axis=2).max()) <= 2 * RING_TOLERANCE:
+        elif image.is_lossy and int(np.ptp(pixels.astype(np.int16), axis=2).max()) <= 2 * RING_TOLERANCE:
             # The chroma of a grey picture that was saved in colour with losses is noise.
             pixels = np.rint(pixels.mean(axis=2))
         else:
@@ -343,7 +350,7 @@ def _from_values(values: NDArray[np.int64], image: Image, classes: MaskClasses) 
     indices = table[values]
     if (indices < 0).any():
         named = ", ".join(f"{v} ({n})" for v, n in zip(classes.file_values, classes.names, strict=True))
-        advice = "JPEG alters values: use PNG or TIFF for masks" if image.kind == "jpeg" else "name them too"
+        advice = _advice(image, "values") or "name them too"
         raise InputError(
             f"{image.label}: the mask holds {_listing(np.unique(values[indices < 0]))}, but the "
             f"configuration names only {named}; {advice}."
@@ -364,12 +371,18 @@ def _from_colours(image: Image, classes: MaskClasses) -> NDArray[Any]:
     if (indices < 0).any():
         first = int(codes[indices < 0][0])
         named = ", ".join(f"{c} ({n})" for c, n in zip(classes.colours, classes.names, strict=True))
-        advice = "JPEG alters colours: use PNG or TIFF for masks" if image.kind == "jpeg" else "name it too"
+        advice = _advice(image, "colours") or "name it too"
         raise InputError(
             f"{image.label}: the mask holds the colour {(first >> 16, first >> 8 & 255, first & 255)}, but "
             f"the configuration names only {named}; {advice}."
         )
     return indices.astype(_index_type(classes))
+
+
+def _advice(image: Image, what: str) -> str:
+    """What to do about a format that alters values or colours; nothing where it does not."""
+    name = "JPEG" if image.kind == "jpeg" else "lossy WebP"
+    return f"{name} alters {what}: use PNG or TIFF for masks" if image.is_lossy else ""
 
 
 def _rgb(text: str) -> tuple[int, int, int]:

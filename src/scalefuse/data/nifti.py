@@ -143,8 +143,8 @@ def write_nifti(path: Path, pixels: NDArray[Any], like: Image | None) -> None:
 def lie_alike(first: Image, second: Image) -> bool:
     """Whether pixels ``[i, j]`` of two NIfTI pictures show the same place, as far as their files say.
 
-    They do where the corners lie within half a pixel of one another. Of pictures without an affine, and of
-    different sizes, nothing is known, and the answer is yes.
+    They do where the corners lie within half a pixel of one another. Of pictures without an affine in their
+    file, and of different sizes, nothing can be said, and the answer is yes.
 
     Example:
         >>> shifted = np.eye(4)
@@ -156,22 +156,28 @@ def lie_alike(first: Image, second: Image) -> bool:
         >>> lie_alike(one, one), lie_alike(one, other)
         (True, False)
     """
-    corners = []
-    for image in (first, second):
-        geometry = image.geometry
-        if geometry is None or geometry.affine is None or geometry.nifti_shape is None:
-            return True
-        shape = (*geometry.nifti_shape, 1, 1)[:3]
-        ends = np.array(
-            [[index // 2**axis % 2 * (shape[axis] - 1) for axis in range(3)] for index in range(8)]
-        )
-        corners.append((shape, ends @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]))
-    (shape, ours), (other_shape, theirs) = corners
-    if shape != other_shape:
+    ours, theirs = _corners(first), _corners(second)
+    if ours is None or theirs is None or first.size != second.size:
         return True
     assert first.geometry is not None
     pixel = min(first.geometry.spacing_mm or (1.0,))
     return bool(np.abs(ours - theirs).max() <= max(pixel, 1e-6) / 2)
+
+
+def _corners(image: Image) -> NDArray[np.float64] | None:
+    """Where the centres of the four corner pixels lie, in mm; None where the file does not say."""
+    geometry = image.geometry
+    if geometry is None or geometry.affine is None or geometry.nifti_shape is None:
+        return None
+    header = geometry.nifti_header
+    if header is not None and header["sform_code"] == header["qform_code"] == 0:
+        return None
+    rows, columns = _plane_axes(geometry.nifti_shape)
+    voxels = np.zeros((4, max(3, len(geometry.nifti_shape))))
+    voxels[:, rows] = np.array([0, 0, 1, 1]) * (image.size[0] - 1)
+    voxels[:, columns] = np.array([0, 1, 0, 1]) * (image.size[1] - 1)
+    corners: NDArray[np.float64] = voxels[:, :3] @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]
+    return corners
 
 
 def dicom_affine(geometry: Geometry) -> NDArray[np.float64]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _EXIF_ORIENTATION = 0x0112
+_MAX_WEBP = 2 * 89_478_485
+"""Pillow's own limit, which its WebP plugin applies before a size can be asked for."""
 
 
 def read_picture(path: Path, head: bytes) -> Image:
@@ -60,9 +62,11 @@ def read_picture(path: Path, head: bytes) -> Image:
         data = path.read_bytes()
         if kind == "png":
             _check_png_chunks(path, data)
+        elif kind == "webp":
+            kind = _check_webp_chunks(path, data)
         with opener(io.BytesIO(data)) as picture:
             check_size(path, picture.height, picture.width)
-            if getattr(picture, "n_frames", 1) > 1 and kind in ("gif", "webp"):
+            if getattr(picture, "n_frames", 1) > 1 and kind != "png":
                 raise InputError(
                     f"{path}: holds {picture.n_frames} pictures one after another, but one was expected; "
                     "split it."
@@ -78,6 +82,13 @@ def read_picture(path: Path, head: bytes) -> Image:
         raise InputError(
             f"{path}: damaged or truncated {kind.upper()} file ({error}); copy it again."
         ) from error
+    if (
+        kind not in ("png", "jpeg", "bmp")
+        and pixels.ndim == 3
+        and bool((pixels[..., :1] == pixels[..., 1:]).all())
+    ):
+        # The formats have no grey of their own.
+        pixels = pixels[..., 0]
     return Image(apply_orientation(pixels, turn), kind=kind, source=path)
 
 
@@ -97,6 +108,32 @@ def _check_png_chunks(path: Path, data: bytes) -> None:
                 f"{path}: an animated PNG holds several pictures, but one was expected; split it."
             )
     raise InputError(f"{path}: damaged or truncated PNG file (its end is missing); copy it again.")
+
+
+def _check_webp_chunks(path: Path, data: bytes) -> ImageKind:
+    """Refuse by the header what is too large, and say whether the format alters values."""
+    names, position = [], 12
+    while position + 8 <= len(data):
+        name, length = struct.unpack("<4sI", data[position : position + 8])
+        names.append(name)
+        body = data[position + 8 : position + 18]
+        if name == b"VP8X" and len(body) == 10:
+            width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (4, 7))
+        elif name == b"VP8L" and len(body) >= 5:
+            packed = int.from_bytes(body[1:5], "little")
+            width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+        elif name == b"VP8 " and len(body) == 10:
+            width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:10]))
+        else:
+            width = height = 1
+        check_size(path, height, width)
+        if width * height > _MAX_WEBP:
+            raise InputError(
+                f"{path}: {height}×{width} pixels (height×width) are more than the {_MAX_WEBP} that are "
+                "read from WebP; convert it to TIFF or PNG."
+            )
+        position += 8 + length + length % 2
+    return "lossy webp" if b"VP8 " in names else "webp"
 
 
 def _decode_png16(data: bytes) -> NDArray[Any]:

@@ -45,6 +45,7 @@ def read_image(path: Path | str) -> Image:
     - 8- and 16-bit PNG and TIFF, 16-bit colour included, keep their values; float and signed TIFF too.
     - Transparency is dropped without blending; palettes become RGB; 1-, 2- and 4-bit greys become 8-bit;
       CMYK becomes RGB; the EXIF orientation is applied.
+    - GIF and WebP: one picture, no film; grey where all three channels are equal.
     - DICOM: one slice; rescale slope and intercept (or the modality table) applied, float32; CT is in HU.
       ``MONOCHROME1`` is inverted, so that more is brighter, except where the values are HU: those have a
       meaning of their own that an inversion would destroy.
@@ -59,7 +60,7 @@ def read_image(path: Path | str) -> Image:
 
     Raises:
         InputError: the file is missing, a folder, empty, truncated, damaged, no image of these formats,
-            larger than :data:`MAX_PIXELS`, holds several slices, or holds NaN or infinite values.
+            larger than :data:`MAX_PIXELS`, holds several pictures or slices, or holds NaN or infinite values.
 
     Example:
         >>> import numpy as np, tempfile

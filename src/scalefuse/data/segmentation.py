@@ -224,22 +224,6 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
     return found[0] if found else None
 
 
-def class_settings(case: SegmentationCase) -> str:
-    """What kind of masks a case has, and how a training is told so.
-
-    Example:
-        >>> class_settings(SegmentationCase("a", Path("a.png"), mask=Path("b.png")))
-        'files; leave multi_label out.'
-    """
-    if not case.label_masks:
-        return "files; leave multi_label out."
-    names = [child.name for child in _subfolders(case.label_masks[0][1].parent.parent)]
-    return (
-        f"folders. For a training: --set 'data.classes={{names: [{', '.join(names)}], multi_label: true}}' "
-        f"--set network.num_classes={len(names)}."
-    )
-
-
 def read_groups(path: Path | str, column: str) -> dict[str, str]:
     """Read which group (patient, site, video, …) every image belongs to.
 

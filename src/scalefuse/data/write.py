@@ -38,12 +38,12 @@ def check_output_suffix(path: Path | str) -> str:
 
 
 def check_folder_name(path: Path | str) -> None:
-    """Refuse a picture's or a table's name for a folder of results.
+    """Refuse the name of a picture, table or page for a folder of results.
 
     A folder that stands there already may have any name.
 
     Raises:
-        OutputError: the name is a picture's or a table's.
+        OutputError: the name is that of one of these.
 
     Example:
         >>> check_folder_name("fused.png")  # doctest: +ELLIPSIS
@@ -53,7 +53,11 @@ def check_folder_name(path: Path | str) -> None:
     from scalefuse.data.read import IMAGE_SUFFIXES
 
     path = Path(path)
-    kinds = {"picture": (*IMAGE_SUFFIXES, *WRITE_SUFFIXES), "table": (".csv", ".tsv", ".json", ".xlsx")}
+    kinds = {
+        "picture": (*IMAGE_SUFFIXES, *WRITE_SUFFIXES),
+        "table": (".csv", ".tsv", ".json", ".xlsx"),
+        "page": (".html", ".htm"),
+    }
     for kind, suffixes in kinds.items():
         if path.name.lower().endswith(suffixes) and not path.is_dir():
             raise OutputError(

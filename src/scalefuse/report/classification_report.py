@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scalefuse.report.html import Figure, Section, write_report
 from scalefuse.report.sheet import NOTICE
-from scalefuse.report.tables import markdown_table
+from scalefuse.report.tables import markdown_table, number_measured
 
 _CAPTIONS = {
     "confusion": "Confusion matrix; shade: share of the true class",
@@ -52,8 +52,8 @@ def write_classification_report(
     sections = [
         Section(
             "Measures",
-            f"Means over {summary['num_cases']} cases with 95 % intervals: percentiles of the bootstrap over "
-            "cases; DeLong's for the area under the ROC curve of one class. "
+            f"Means over {number_measured(summary)} cases with 95 % intervals: percentiles of the bootstrap "
+            "over cases; DeLong's for the area under the ROC curve of one class. "
             + " ".join(summary.get("notes", ())),
             table=_table(["measure", "value (interval)", "definition"], measures),
         ),
@@ -65,7 +65,7 @@ def write_classification_report(
     sections += [_point(point) for point in summary.get("operating_points", ())]
     if cases:
         sections.append(Section(cases_title, figures=cases))
-    lead = f"{summary['source']}, split {summary['split']}, {summary['num_cases']} cases. "
+    lead = f"{summary['source']}, split {summary['split']}, {number_measured(summary)} cases. "
     write_report(
         path, title=title, lead=lead + f"Decision: {summary['decision']}. {NOTICE}", sections=sections
     )

@@ -64,3 +64,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "|" + "|".join(cells) + "|" if cells[0] == "---" else "| " + " | ".join(cells) + " |"
         for cells in lines
     )
+
+
+def number_measured(summary: Mapping[str, Any]) -> str:
+    """How many cases a summary is of, and of how many where some failed.
+
+    Example:
+        >>> number_measured({"num_cases": 7, "num_failed": 1}), number_measured({"num_cases": 7})
+        ('7 of 8', '7')
+    """
+    measured, failed = summary["num_cases"], summary.get("num_failed", 0)
+    return f"{measured} of {measured + failed}" if failed else str(measured)

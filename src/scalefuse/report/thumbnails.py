@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
-from scalefuse.data.masks import LOSSY, has_soft_edges
+from scalefuse.data.masks import has_soft_edges
 from scalefuse.data.read import read_image
 from scalefuse.errors import InputError
 
@@ -101,7 +101,7 @@ def _regions(file: Path) -> NDArray[Any] | None:
     values: NDArray[Any] = image.pixels.astype(np.float64)
     if values.ndim == 3:
         values = values @ np.array([65536.0, 256.0, 1.0])
-    elif has_soft_edges(values, lossy=image.kind in LOSSY):
+    elif has_soft_edges(values, lossy=image.is_lossy):
         values = values > 127
     return values
 

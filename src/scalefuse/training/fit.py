@@ -225,7 +225,7 @@ def fit(
             raise TrainingInterrupted from error
         finally:
             signal.signal(signal.SIGINT, handler)
-    stopped = any(isinstance(one, PatientStopping) and one.stopped_epoch > 0 for one in callbacks)
+    stopped = any(isinstance(one, PatientStopping) and one.wait_count >= one.patience for one in callbacks)
     if stopped and trainer.current_epoch < config.epochs:
         say(
             f"stopped early after epoch {trainer.current_epoch}: {monitor} was not better for "

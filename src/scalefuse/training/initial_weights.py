@@ -41,6 +41,7 @@ def load_initial(
         state = load_bundle(source).state
     own = network.state_dict()
     if new_head:
+        assert head, "a network without a head has no classes that could differ"
         state = {name: tensor for name, tensor in state.items() if not name.startswith(tuple(head))}
         state |= {name: tensor for name, tensor in own.items() if name.startswith(tuple(head))}
     expected = {name: tensor.shape for name, tensor in own.items()}

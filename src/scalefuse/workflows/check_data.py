@@ -88,7 +88,7 @@ def check_data(
     if config is not None:
         options = _fill_in(options, layout, config)
     if page is not None:
-        if page.suffix.lower() not in (".html", ".htm"):
+        if page.suffix.lower() != ".html":
             raise OutputError(f"{page}: the page is HTML; end its name in .html.")
         check_writable_folder(page.parent)
     if isinstance(options.intensity, str):

@@ -277,6 +277,7 @@ def _write(
         "split": opened.split,
         "models": measured.models,
         "decision": _decision(point, evaluation),
+        "num_cases": len(measured.cases),
         "num_failed": len(measured.failures),
         "failures": measured.failures,
         **evaluation.summary(),

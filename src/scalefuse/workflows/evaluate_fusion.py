@@ -33,6 +33,7 @@ from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.places import Places
 from scalefuse.workflows.workload import job_of
 
 SHEET_METRIC = "VIF"
@@ -106,6 +107,8 @@ def evaluate(
             "pictures or strategies."
         )
     pairs, failures = pair_by_name(a, b)
+    num_unpaired = len(failures)
+    places = Places()
     ready = _fused_files(fused, pairs) if fused is not None else None
     fusers = {}
     computed_by: EngineChoice | None = None
@@ -125,7 +128,7 @@ def evaluate(
     main = "fused" if ready is not None else next(iter(fusers))
 
     def make(pair: Pair) -> tuple[FusionCase, list[NDArray[Any]]]:
-        return _make_case(pair, fusers, None if ready is None else ready.get(pair.name), choices)
+        return _make_case(pair, fusers, None if ready is None else ready.get(pair.name), choices, places)
 
     def cases() -> Iterator[FusionCase]:
         for pair in pairs:
@@ -155,7 +158,10 @@ def evaluate(
             raise InputError(
                 f"No pair could be measured. First problem: {failures[0] if failures else 'no pairs'}"
             )
-        summary = {"num_failed": len(failures), "failures": failures, **evaluation.summary()}
+        summary = evaluation.summary()
+        # Files without a partner are no pairs.
+        counts = {"num_failed": len(failures) - num_unpaired, "failures": failures}
+        summary = {"num_cases": summary["num_cases"], **counts, **summary, "notes": places.notes()}
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
         summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
@@ -178,7 +184,11 @@ def _fused_files(folder: Path, pairs: list[Pair]) -> dict[str, Path]:
 
 
 def _make_case(
-    pair: Pair, fusers: dict[str, Fuser], ready: Path | None, choices: Sequence[IntensityRange | None]
+    pair: Pair,
+    fusers: dict[str, Fuser],
+    ready: Path | None,
+    choices: Sequence[IntensityRange | None],
+    places: Places,
 ) -> tuple[FusionCase, list[NDArray[Any]]]:
     images = [read_image(pair.a), read_image(pair.b)]
     units = [
@@ -197,6 +207,7 @@ def _make_case(
         made["fused"] = picture.pixels
     for name, fuser in fusers.items():
         made[name] = fuser.fuse_images(images[0], images[1], range_a=choices[0], range_b=choices[1]).pixels
+    places.look(pair.name, *images)
     case = FusionCase(
         pair.name, lumas[0], lumas[1], {name: luma_8bit(pixels) for name, pixels in made.items()}
     )

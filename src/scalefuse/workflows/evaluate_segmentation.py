@@ -178,7 +178,8 @@ def evaluate(
             raise
         except MemoryError as error:
             raise InputError(f"{folder}: {NOT_ENOUGH_MEMORY}") from error
-        summary = {"split": name, "num_failed": len(failures), "failures": failures, **evaluation.summary()}
+        counts = {"num_cases": evaluation.num_cases, "num_failed": len(failures), "failures": failures}
+        summary = {"split": name, **counts, **evaluation.summary()}
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
         summary["notes"] = [

@@ -11,7 +11,6 @@ from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
-from scalefuse.data.nifti import lie_alike
 from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.read import IMAGE_SUFFIXES, read_image
 from scalefuse.data.write import WRITE_SUFFIXES, check_folder_name, check_output_suffix, write_image
@@ -20,6 +19,7 @@ from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.fuser import FusedImage, Fuser
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.places import Places
 from scalefuse.workflows.workload import job_of
 
 Ranges = tuple[tuple[float, float], tuple[float, float]]
@@ -37,7 +37,7 @@ class FuseResult:
         failures: One line per pair that could not be fused.
         ranges: For each file, what became black and white in both inputs.
         computed_by: What computed the network.
-        elsewhere: Names of pairs of NIfTI pictures that lie in different places by their affines.
+        notes: What a user should know of the pictures.
     """
 
     written: list[Path] = field(default_factory=list)
@@ -45,7 +45,7 @@ class FuseResult:
     failures: list[str] = field(default_factory=list)
     ranges: dict[str, Ranges] = field(default_factory=dict)
     computed_by: EngineChoice | None = None
-    elsewhere: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def fuse(
@@ -109,20 +109,24 @@ def fuse(
     if on_start is not None:
         on_start(len(pairs))
 
+    places = Places()
+
     def read(pair: Pair) -> tuple[Path, tuple[Image, Image] | None]:
         image_a, image_b = read_image(pair.a), read_image(pair.b)
-        if not lie_alike(image_a, image_b):
-            result.elsewhere.append(pair.name)
         target = output if as_file else folder / (pair.name + _suffix(image_a.kind, output_format))
         if target.exists() and target.resolve() in (pair.a.resolve(), pair.b.resolve()):
             raise OutputError(f"{target}: is one of the inputs; choose another output folder or name.")
-        return target, None if skip_existing and target.exists() else (image_a, image_b)
+        if skip_existing and target.exists():
+            return target, None
+        return target, (image_a, image_b)
 
     def compute(given: tuple[Path, tuple[Image, Image] | None]) -> tuple[Path, FusedImage | None]:
         target, images = given
         if images is None:
             return target, None
-        return target, fuser.fuse_images(*images, range_a=choices[0], range_b=choices[1])
+        fused = fuser.fuse_images(*images, range_a=choices[0], range_b=choices[1])
+        places.look(target.name, *images)
+        return target, fused
 
     def finish(pair: Pair, made: tuple[Path, FusedImage | None]) -> tuple[Path, Ranges | None]:
         target, fused = made
@@ -161,6 +165,7 @@ def fuse(
         if unchosen is not None and not result.written and not result.skipped:
             # Not a bad pair among others: the command lacks an option.
             raise unchosen
+        result.notes += places.notes()
         return result
 
 

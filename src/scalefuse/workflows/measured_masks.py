@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses, read_mask
-from scalefuse.data.nifti import lie_alike
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.errors import InputError
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.workflows.faint import FaintPictures
+from scalefuse.workflows.places import Places
 
 Spacing = tuple[float, float] | None
 
@@ -76,7 +75,7 @@ class ModelMasks:
         self.postprocessing: PostProcessing | None = segmenter.postprocessing
         choice = segmenter.intensity
         self._faint = FaintPictures(IntensityRange.parse(choice) if isinstance(choice, str) else choice)
-        self._places = _Places()
+        self._places = Places()
 
     def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
         """See :class:`MeasuredMasks`.
@@ -85,10 +84,10 @@ class ModelMasks:
             InputError: image and reference differ in size.
         """
         image = _read_image(case, target)
-        self._faint.look(case.image.name, image)
-        self._places.look(image, _mask_files(case))
         found = self.segmenter.segment(image)
         assert found.probability is not None
+        self._faint.look(case.image.name, image)
+        _look_at(self._places, case, image)
         return found.probability, _spacing(image)
 
     def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
@@ -123,7 +122,7 @@ class ReadyMasks:
         self.multi_label = classes is not None and classes.multi_label
         self.labels = BINARY.names if classes is None else classes.names
         self.postprocessing: PostProcessing | None = None
-        self._places = _Places()
+        self._places = Places()
         self._files = _by_stem(folder)
         self._of_labels = (
             {label: _by_stem(folder / label) for label in self.labels if (folder / label).is_dir()}
@@ -137,7 +136,8 @@ class ReadyMasks:
         Distances in mm are those of the case's image, as they are where a model is measured.
 
         Raises:
-            InputError: no file, unreadable, values that no class has, or another size than the reference.
+            InputError: no file, unreadable, values that no class has, or another size than the reference; the
+                case's image is unreadable or of another size.
         """
         mask = self._read(case)
         if mask.shape[-2:] != target.shape[-2:]:
@@ -149,8 +149,7 @@ class ReadyMasks:
             # Sure of one class, as uint8 over its whole range.
             mask = np.stack([mask == index for index in range(len(self.labels))])
         image = _read_image(case, target)
-        file = None if self.multi_label else self._file(case)
-        self._places.look(image, [*_mask_files(case), *([] if file is None else [file])])
+        _look_at(self._places, case, image, *self._files_of(case).values())
         return mask.astype(np.uint8) * np.uint8(255), _spacing(image)
 
     def mask(self, case: SegmentationCase, image: Image) -> NDArray[Any]:
@@ -162,13 +161,24 @@ class ReadyMasks:
         """See :class:`MeasuredMasks`."""
         return self._places.notes()
 
-    def _file(self, case: SegmentationCase) -> Path | None:
-        return self._files.get(case.name) or self._files.get(f"{case.name}_mask")
+    def _files_of(self, case: SegmentationCase) -> dict[str, Path]:
+        """The file of a case, or of several labels that of each that has one."""
+        if not self.multi_label:
+            file = self._files.get(case.name) or self._files.get(f"{case.name}_mask")
+            return {} if file is None else {"": file}
+        found = {}
+        for label in self.labels:
+            folder = self._of_labels.get(label, {})
+            file = self._files.get(f"{case.name}_mask_{label}") or folder.get(case.name)
+            file = file or folder.get(f"{case.name}_mask")
+            if file is not None:
+                found[label] = file
+        return found
 
     def _read(self, case: SegmentationCase) -> NDArray[Any]:
         if self.multi_label:
             return self._read_labels(case)
-        file = self._file(case)
+        file = self._files_of(case).get("")
         if file is None:
             raise InputError(f"{self.folder}: no mask named {case.name!r}.")
         if self.classes is None:
@@ -185,13 +195,7 @@ class ReadyMasks:
         raise AssertionError("the last try returns or raises")
 
     def _read_labels(self, case: SegmentationCase) -> NDArray[Any]:
-        found: dict[str, NDArray[Any]] = {}
-        for label in self.labels:
-            folder = self._of_labels.get(label, {})
-            file = self._files.get(f"{case.name}_mask_{label}") or folder.get(case.name)
-            file = file or folder.get(f"{case.name}_mask")
-            if file is not None:
-                found[label] = read_mask(file)
+        found = {label: read_mask(file) for label, file in self._files_of(case).items()}
         if not found:
             raise InputError(
                 f"{self.folder}: no mask of any label for {case.name!r}; expected files such as "
@@ -229,27 +233,11 @@ def _spacing(image: Image) -> Spacing:
     return image.geometry.spacing_mm if image.geometry is not None else None
 
 
-def _mask_files(case: SegmentationCase) -> list[Path]:
-    return [case.mask] if case.mask is not None else [file for _, file in case.label_masks]
-
-
-class _Places:
-    """Collects NIfTI masks that lie elsewhere than their image by their affines."""
-
-    def __init__(self) -> None:
-        self._found: list[str] = []
-
-    def look(self, image: Image, masks: Sequence[Path]) -> None:
-        if image.kind == "nifti":
-            pictures = (read_image(file) for file in masks)
-            self._found += [str(one.source) for one in pictures if not lie_alike(image, one)]
-
-    def notes(self) -> list[str]:
-        if not self._found:
-            return []
-        first, more = min(self._found), len(self._found) - 1
-        return [
-            f"{first}{f' and {more} more' if more else ''}: by the NIfTI affines they lie elsewhere than "
-            "their image, but were measured pixel by pixel as they are stored; if the affines are right, "
-            "resample them onto the images."
-        ]
+def _look_at(places: Places, case: SegmentationCase, image: Image, *made: Path) -> None:
+    """Compare the places of an image and all masks that are laid on it."""
+    if image.kind != "nifti":
+        return
+    reference = [case.mask] if case.mask is not None else [file for _, file in case.label_masks]
+    for file in (*reference, *made):
+        if file.name.lower().endswith((".nii", ".nii.gz")):
+            places.look(str(file), image, read_image(file))

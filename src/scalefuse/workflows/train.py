@@ -64,7 +64,7 @@ def train(
             configuration but for the number of epochs, early stopping, precision and the use of the
             processor. A run that was killed before it finished an epoch starts again, also without this.
         report: Called after every batch and epoch.
-        say: Called with lines about the data before training.
+        say: Called with lines about the data, and on how the training ended.
 
     Raises:
         ConfigError: No training data are named, or ``resume`` with another configuration.

@@ -121,7 +121,7 @@ def train_classification(
         folder: Of the run.
         resume: Go on from the last checkpoint.
         report: Called after every batch and epoch.
-        say: Called with lines about the data.
+        say: Called with lines about the data, and on how the training ended.
 
     Raises:
         ConfigError: No source is named.
