@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
-from scalefuse.data.masks import has_soft_edges
 from scalefuse.data.read import read_image
+from scalefuse.data.soft_edges import has_soft_edges
 from scalefuse.errors import InputError
 
 OUTLINE_COLOURS = ((255, 214, 0), (0, 229, 255), (255, 64, 129), (118, 255, 3))
