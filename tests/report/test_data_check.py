@@ -13,7 +13,7 @@ from scalefuse.data.check import DataCheck
 from scalefuse.data.check_segmentation import check_segmentation
 from scalefuse.errors import OutputError
 from scalefuse.report.data_check import write_data_check_html
-from scalefuse.report.thumbnails import outline, thumbnail_uri
+from scalefuse.report.thumbnails import OUTLINE_COLOURS, outline, thumbnail_uri
 
 
 class Balanced(HTMLParser):
@@ -117,3 +117,23 @@ def test_thumbnail_shrinks_and_outlines(tmp_path):
 def test_outline_of_two_classes_that_touch():
     regions = np.array([[1, 1, 2, 2]] * 3)
     assert outline(regions).astype(int).tolist() == [[0, 0, 1, 0]] * 3
+
+
+def test_a_label_has_one_colour_in_all_pictures(tmp_path):
+    mask = np.zeros((120, 120), np.uint8)
+    mask[20:90, 20:90] = 255
+    for name, labels in (("a", ("lesion", "vessel")), ("b", ("vessel",))):
+        for folder in ("images", *(f"masks/{label}" for label in labels)):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            pixels = np.full((120, 120), 60, np.uint8) if folder == "images" else mask
+            Pillow.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    page = tmp_path / "page.html"
+    write_data_check_html(check_segmentation(tmp_path), page)
+    figures = re.findall(
+        r'src="data:image/jpeg;base64,([^"]*)"[^<]*><figcaption>all/(\w)', page.read_text(encoding="utf-8")
+    )
+    assert {key for _, key in figures} == {"a", "b"}
+    for uri, _ in figures:
+        corner = np.asarray(Pillow.open(io.BytesIO(base64.b64decode(uri)))).astype(int)[20, 20:90]
+        # The vessel's outline, drawn last: the second colour, whether or not there is a lesion.
+        assert np.abs(np.median(corner, axis=0) - OUTLINE_COLOURS[1]).max() < 40

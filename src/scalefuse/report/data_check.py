@@ -63,7 +63,7 @@ def write_data_check_html(
             picture.uri, caption if picture.labels else picture.key
         )
 
-    gallery = _Gallery(check.cases, pictures or {})
+    gallery = _Gallery(check, pictures or {})
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -93,8 +93,9 @@ def write_data_check_html(
 class _Gallery:
     """Pictures by case, each made once."""
 
-    def __init__(self, cases: Sequence[CaseStatistics], pictures: Mapping[str, Callable[[], Image]]) -> None:
-        self._cases = {case.key: case for case in cases}
+    def __init__(self, check: DataCheck, pictures: Mapping[str, Callable[[], Image]]) -> None:
+        self._cases = {case.key: case for case in check.cases}
+        self._names = check.class_names
         self._pictures = pictures
         self._made: dict[str, _Picture] = {}
 
@@ -111,8 +112,15 @@ class _Gallery:
                 self._made[key] = _Picture(key, None)
             else:
                 image = self._pictures[key]() if key in self._pictures else case.image
-                self._made[key] = _Picture(key, thumbnail_uri(image, case.masks), case.labels)
+                self._made[key] = _Picture(key, thumbnail_uri(image, self._masks(case)), case.labels)
         return self._made[key]
+
+    def _masks(self, case: CaseStatistics) -> Sequence[Path | None]:
+        """The masks of a case; each label has its place, and so the same colour in all pictures."""
+        of_label = {file.parent.name: file for file in case.masks}
+        if not case.masks or len(of_label) < len(case.masks) or not of_label.keys() <= set(self._names):
+            return case.masks
+        return [of_label.get(name) for name in self._names]
 
 
 def _illustrate(finding: Finding, duplicates: Sequence[DuplicatePair], gallery: _Gallery) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from scalefuse.errors import InputError
 OUTLINE_COLOURS = ((255, 214, 0), (0, 229, 255), (255, 64, 129), (118, 255, 3))
 
 
-def thumbnail_uri(image: Path | Image, masks: Sequence[Path] = (), *, side: int = 160) -> str | None:
+def thumbnail_uri(image: Path | Image, masks: Sequence[Path | None] = (), *, side: int = 160) -> str | None:
     """A small picture of an image with the outlines of its masks, as a data URI.
 
     Images that are not 8-bit are shown from their first to their 99th percentile; very small ones enlarged by
@@ -25,7 +25,8 @@ def thumbnail_uri(image: Path | Image, masks: Sequence[Path] = (), *, side: int 
 
     Args:
         image: the image file, or the picture.
-        masks: mask files; those that cannot be read or have another size are left out.
+        masks: mask files, one colour for each place; None, those that cannot be read or have another size
+            are left out.
         side: longest side of the picture, in pixels.
 
     Returns:
@@ -55,7 +56,7 @@ def thumbnail_uri(image: Path | Image, masks: Sequence[Path] = (), *, side: int 
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = np.array(Pillow.fromarray(pixels).convert("RGB").resize(size, Pillow.Resampling.BOX))
     for file, colour in zip(masks, OUTLINE_COLOURS * len(masks), strict=False):
-        regions = _regions(file)
+        regions = None if file is None else _regions(file)
         if regions is not None and regions.shape == (height, width):
             rows = (np.arange(size[1]) * height) // size[1]
             columns = (np.arange(size[0]) * width) // size[0]
