@@ -1,7 +1,8 @@
 """Fills in the documentation's generated tables, so that they cannot fall behind the code.
 
 A page asks for a table by a line of its own, such as ``<!-- config: scalefuse.config.fusion.FusionRun -->``
-(a schema and the schemas it holds), ``<!-- fusion measures -->`` or ``<!-- classification measures -->``.
+(a schema and the schemas it holds), ``<!-- fusion measures -->``, ``<!-- segmentation measures -->`` or
+``<!-- classification measures -->``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(
         r"^<!-- config: (\S+) -->$", lambda match: config_tables(match[1]), markdown, flags=re.M
     )
-    for kind, table in (("fusion", measures_table), ("classification", classification_measures_table)):
+    tables = {
+        "fusion": measures_table,
+        "segmentation": segmentation_measures_table,
+        "classification": classification_measures_table,
+    }
+    for kind, table in tables.items():
         marker = rf"^<!-- {kind} measures -->$"
         markdown = re.sub(marker, lambda _, table=table: table(), markdown, flags=re.M)  # type: ignore[misc]
     return markdown
@@ -134,12 +140,19 @@ def classification_measures_table() -> str:
     """The classification measures with their definitions."""
     from scalefuse.metrics.classification import CLASSIFICATION_METRIC_DEFINITIONS
 
-    lines = ["| measure | definition |", "|---|---|"]
-    lines += [
-        f"| `{name}` | {_cell(definition)} |"
-        for name, definition in CLASSIFICATION_METRIC_DEFINITIONS.items()
-    ]
-    return "\n".join(lines)
+    return _definitions(CLASSIFICATION_METRIC_DEFINITIONS)
+
+
+def segmentation_measures_table() -> str:
+    """The segmentation measures with their definitions."""
+    from scalefuse.metrics.segmentation import SEGMENTATION_METRIC_DEFINITIONS
+
+    return _definitions(SEGMENTATION_METRIC_DEFINITIONS)
+
+
+def _definitions(definitions: dict[str, str]) -> str:
+    rows = [f"| `{name}` | {_cell(definition)} |" for name, definition in definitions.items()]
+    return "\n".join(["| measure | definition |", "|---|---|", *rows])
 
 
 def measures_table() -> str:
