@@ -344,6 +344,22 @@ def test_weights_of_other_classes_are_no_start(refused, config_file, tmp_path):
     assert "body.fc.bias is (3,) there and (2,) here" in line
 
 
+def test_weights_that_are_not_there_are_refused_before_the_work(refused, config_file, tmp_path):
+    for name in ("nowhere", "nowhere.ckpt"):
+        line = refused("train", config_file, "-o", tmp_path / "run", "--set", f"init={tmp_path / name}")
+        assert f"{tmp_path / name}: no such" in line
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_fails_after_the_data_check_leaves_no_page(refused, config_file, tmp_path):
+    line = refused(
+        "train", config_file, "-o", tmp_path / "run", "--set", "init=hifuse-pneumoniamnist",
+        "--set", "data.check=true",
+    )  # fmt: skip
+    assert "init" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_of_the_same_classes_are_a_start(cli, config_file, undisturbed, tmp_path):
     done = cli(
         "train", config_file, "-o", tmp_path / "run", "--set", f"init={undisturbed / 'bundle'}",

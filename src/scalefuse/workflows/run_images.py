@@ -13,7 +13,7 @@ from scalefuse.config.segmentation import SegmentationData
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.report.tables import write_csv
 
-IMAGES = "images.csv"
+IMAGES, CHECK_PAGE = "images.csv", "data-check.html"
 
 
 def keep_images(folder: Path, rows: Sequence[dict[str, str]], *, resume: bool) -> None:

@@ -13,7 +13,7 @@ from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, conf
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
-from scalefuse.workflows.run_images import IMAGES, keep_images
+from scalefuse.workflows.run_images import CHECK_PAGE, IMAGES, keep_images
 from scalefuse.workflows.run_lock import LOCK, sole_training
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def train(
 
     Raises:
         ConfigError: No training data are named, or ``resume`` with another configuration.
+        BundleError: ``init`` is not there or does not fit; ``resume`` without a run.
         OutputError: The run folder holds another run, or another process trains there.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
@@ -90,6 +91,9 @@ def train(
         if not kept.is_file():
             raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
         _check_same(config, load_config(kept))
+    elif config.init is not None:
+        # Before the data are checked, which may take long.
+        _check_init(config.init)
     is_new = not folder.exists()
     check_writable_folder(folder)
     try:
@@ -126,13 +130,27 @@ def _train(
         from scalefuse.workflows.train_segmentation import train_segmentation
 
         return train_segmentation(config, folder, resume=resume, report=report, say=say)
-    except BaseException:
+    except BaseException as error:
         if not _has_checkpoint(folder) and not resume:
-            # Nothing was trained: leave no folder that looks like a run.
-            for name in (CONFIG, IMAGES):
+            # Nothing was trained: leave no folder that looks like a run, nor the page of a check, unless that
+            # is what the error is about.
+            page = [] if CHECK_PAGE in str(error) else [CHECK_PAGE]
+            for name in (CONFIG, IMAGES, *page):
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         raise
+
+
+def _check_init(source: str) -> None:
+    """Refuse weights to start from that are not there or are damaged."""
+    from scalefuse.bundle import load_bundle
+
+    if not source.endswith(".ckpt"):
+        load_bundle(source)
+    elif not Path(source).is_file():
+        raise BundleError(
+            f"{source}: no such checkpoint; give a run's .ckpt file or a bundle, or leave init out."
+        )
 
 
 def _has_checkpoint(folder: Path) -> bool:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 from scalefuse.config import ClassificationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import BundleError, ConfigError, InputError
-from scalefuse.workflows.run_images import keep_images, validation_origin
+from scalefuse.workflows.run_images import CHECK_PAGE, keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
     from scalefuse.data.classification import ClassificationCase, ClassificationSet
     from scalefuse.training.fit import Progress
-
-CHECK_PAGE = "data-check.html"
 
 
 def read_data(config: ClassificationRun, *, strict: bool = True) -> ClassificationSet:

@@ -12,7 +12,7 @@ import numpy as np
 from scalefuse.config import SegmentationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError, InputError
-from scalefuse.workflows.run_images import keep_images, validation_origin
+from scalefuse.workflows.run_images import CHECK_PAGE, keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from scalefuse.config.segmentation import SegmentationData
     from scalefuse.data.segmentation import SegmentationCase
     from scalefuse.training.fit import Progress
-
-CHECK_PAGE = "data-check.html"
 
 
 def find_cases(
