@@ -53,8 +53,9 @@ def export(
 ) -> None:
     """Write a model for ONNX Runtime or OpenVINO, checked against torch on real pictures.
 
-    Every runtime takes fp32, fp16 (smaller files, arithmetic in 32 bits) and int8 (with --calibration);
-    OpenVINO takes bf16 too, for which ONNX Runtime has no convolution on CPUs.
+    Every runtime takes fp32, fp16 (smaller files, arithmetic in 32 bits) and
+    int8 (with --calibration); OpenVINO takes bf16 too, for which ONNX Runtime
+    has no convolution on CPUs.
 
     Example: scalefuse export msrf-net-nuclei --to onnx -o nuclei-onnx
     """

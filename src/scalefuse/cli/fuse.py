@@ -49,9 +49,9 @@ def fuse(
 ) -> None:
     """Fuse two registered images of one patient, or two folders of them, into one picture each.
 
-    8- and 16-bit PNG/TIFF, JPEG, BMP, GIF, WebP, single DICOM slices and 2-D NIfTI are read.
-    Colour is kept. The result is a PNG or TIFF (16 bits if an input has more than 8), or NIfTI with the first
-    image's geometry.
+    8- and 16-bit PNG and TIFF, JPEG, BMP, GIF, WebP, single DICOM slices and 2-D
+    NIfTI are read. Colour is kept. The result is a PNG or TIFF (16 bits if an
+    input has more than 8), or NIfTI with the first image's geometry.
 
     Example: scalefuse fuse CT/ MRI/ -o fused/
     """

@@ -141,8 +141,8 @@ def predict(
 ) -> None:
     """Segment or classify a picture or a folder, as the bundle does.
 
-    A segmentation bundle writes a mask in each picture's size, a classification bundle a table of
-    predictions, and either of them more on request.
+    A segmentation bundle writes a mask in each picture's size, a classification
+    bundle a table of predictions, and either of them more on request.
 
     Example: scalefuse predict msrf-net-nuclei slides/ -o masks/ --instances watershed --regions
     """
