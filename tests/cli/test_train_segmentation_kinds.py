@@ -81,6 +81,30 @@ def test_classes_and_labels_are_trained_fitted_and_predicted(home, tmp_path, net
     assert found.mask.shape == ((37, 45) if kind == "classes" else (2, 37, 45))
 
 
+def test_averages_over_views_are_what_is_fitted_and_what_the_bundle_predicts(home, tmp_path):
+    masks = ["data.classes={names: [ground, ring, disc], values: [0, 1, 2]}", "network.num_classes=3"]
+    settings = [f"data.folder={home / 'classes'}", *SMALL["msrf_net"], *SHORT, *masks]
+    plain = load_config("msrf_net", [*settings, f"output={tmp_path / 'run'}"])
+    train(plain)
+    assert Segmenter.from_bundle(load_bundle(tmp_path / "run" / "bundle")).tta is False
+    # A finished run is fitted anew: the weights stay as they are.
+    before = load_bundle(tmp_path / "run" / "bundle")
+    metrics = train(plain.model_copy(update={"tta": True}), resume=True).metrics
+    after = load_bundle(tmp_path / "run" / "bundle")
+    for name, tensor in before.state.items():
+        np.testing.assert_array_equal(after.state[name].numpy(), tensor.numpy())
+    measured = {}
+    for tta in (None, True, False):
+        result = evaluate(
+            home / "classes", tmp_path / f"measured-{tta}", models=[str(tmp_path / "run" / "bundle")], tta=tta
+        )
+        by_class = result.summary["per_image"]
+        measured[tta] = np.mean([by_class[name]["dice"]["mean"] for name in ("ring", "disc")])
+        assert result.summary["tta"] is (tta is not False)
+    assert measured[None] == measured[True] != measured[False]
+    assert metrics["val/dice"] == pytest.approx(measured[None], abs=0.002)
+
+
 def test_labels_without_their_setting_say_how_to_give_it(home, tmp_path):
     config = load_config(
         "msrf_net",

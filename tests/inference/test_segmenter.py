@@ -188,6 +188,13 @@ def test_from_a_bundle():
     np.testing.assert_allclose(segmenter.probabilities(image), output.mask.sigmoid()[0].numpy(), atol=1e-5)
     both = Segmenter.from_bundle([one, two], tta=True)
     assert (len(both.engines), both.tta) == (2, True)
+    averaging = stored["preprocessing"] | {"tta": True}
+    other = bundle(0, **(stored | {"preprocessing": averaging}))
+    found = {tta: Segmenter.from_bundle(other, tta=tta).probabilities(image) for tta in (None, True, False)}
+    np.testing.assert_array_equal(found[None], found[True])
+    np.testing.assert_allclose(found[False], output.mask.sigmoid()[0].numpy(), atol=1e-5)
+    assert np.abs(found[True] - found[False]).max() > 1e-3
+    assert (Segmenter.from_bundle([other, two]).tta, Segmenter.from_bundle([two, other]).tta) == (True, False)
     with pytest.raises(BundleError, match="labels"):
         Segmenter.from_bundle([one, bundle(2)])
     with pytest.raises(BundleError, match="threshold"):

@@ -60,12 +60,13 @@ def evaluate(
         typer.Option(help="Use what was fitted on validation data. For segmentation and classification."),
     ] = True,
     tta: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            help="Average over flips and rotations, to classify over those of the training. For segmentation "
-            "and classification."
+            help="Average over flips and rotations, to classify over those of the training; by default as the "
+            "bundle says. For segmentation and classification.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Classes of the data, for masks perhaps with values: background=0,nucleus=255."),
@@ -187,7 +188,7 @@ def evaluate(
             "options": ClassificationEvaluationOptions(
                 split=split,
                 postprocess=postprocess,
-                tta=tta,
+                tta=bool(tta),
                 intensity=range_a,
                 coverage=coverage,
                 sensitivity=sensitivity,

@@ -66,12 +66,13 @@ def predict(
     ] = None,
     postprocess: Annotated[bool, typer.Option(help="Use what was fitted on validation data.")] = True,
     tta: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             help="Average over flips and rotations, to classify over those of the training: 2 to 8 times the "
-            "work."
+            "work. By default as the bundle says.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     intensity: Annotated[
         str | None,
         typer.Option("--range", help="Values that become black and white, such as window:40:80 or minmax."),
@@ -168,7 +169,7 @@ def predict(
                 coverage=coverage,
                 sensitivity=sensitivity,
                 postprocess=postprocess,
-                tta=tta,
+                tta=bool(tta),
                 intensity=intensity,
                 batch_size=batch_size,
                 columns=None if columns is None else TableColumns.parse(columns),

@@ -65,6 +65,9 @@ class SegmentationRun(RunBase):
         network: The network and its arguments; MSRF-Net where it has no name.
         new_head: Take the weights of ``init`` but for the last layer or layers, which give the classes and
             start anew; the classes may then be others.
+        tta: Average over the eight flips and rotations by 90° when the post-processing is fitted and, where
+            nothing else is asked for, when the bundle predicts: eight times the work. Training itself, and
+            the validation after an epoch, look at each image once.
         data: Images with masks.
         augmentation: Random changes of image and mask together; None for none.
     """
@@ -73,6 +76,7 @@ class SegmentationRun(RunBase):
     task: Literal["segmentation"] = "segmentation"
     network: SegmentationNetwork = MSRFNetConfig()
     new_head: bool = False
+    tta: bool = False
     data: SegmentationData = SegmentationData()
     augmentation: AugmentationConfig | None = AugmentationConfig()
 

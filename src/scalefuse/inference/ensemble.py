@@ -68,4 +68,5 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
         "size_multiple": NETWORKS[network.name].size_multiple,
         "resize": preprocessing.resize,
         "intensity": preprocessing.intensity,
+        "tta": preprocessing.tta,
     }

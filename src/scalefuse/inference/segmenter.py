@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ Engine = Callable[[Tensor], Any]
 """Maps images ``(N, C, H, W)`` in [0, 1] to logits ``(N, K, H, W)``, or to a tuple with these as ``mask``."""
 
 _BAND_ROWS = 512
+_VIEWS = tuple((turn, flip) for flip in (False, True) for turn in range(4))
 
 
 class SegmentationPreprocessing(Schema):
@@ -38,11 +39,14 @@ class SegmentationPreprocessing(Schema):
         resize: height and width to which whole images were resized; ``None`` for their own resolution.
         intensity: which values became 0 and 1; ``None`` for the full range of 8- and 16-bit images.
         multi_label: whether a pixel may carry several labels.
+        tta: whether the post-processing was fitted on averages over the eight flips and rotations by 90°, so
+            that predictions are such averages too where nothing else is asked for.
     """
 
     resize: tuple[int, int] | None = None
     intensity: IntensityRange | None = None
     multi_label: bool = False
+    tta: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Segmenter:
         bundle: Bundle | Sequence[Bundle],
         *,
         postprocess: bool = True,
+        tta: bool | None = None,
         engine: str = "torch",
         precision: str = "fp32",
         job: Job | None = None,
@@ -140,10 +145,12 @@ class Segmenter:
             bundle: one or several; the labels and the kind of labels must agree, and the first one's
                 preprocessing and post-processing are used.
             postprocess: whether to use the bundle's fitted post-processing; without it, the threshold is 0.5.
+            tta: whether to average over the eight flips and rotations by 90°; None for what the (first)
+                bundle says.
             engine: what computes the networks; see
                 :func:`~scalefuse.inference.engines.choice.choose_engine`.
             precision: ``fp32``, ``bf16`` or ``auto``.
-            job: how much there is to segment, for ``auto``; None for unknown.
+            job: how much there is to segment, each picture counted once, for ``auto``; None for unknown.
             **options: arguments of :class:`Segmenter` that override the bundle's.
 
         Raises:
@@ -156,6 +163,10 @@ class Segmenter:
 
         bundles, arguments = segmenter_arguments(bundle, postprocess=postprocess)
         arguments |= options
+        if tta is not None:
+            arguments["tta"] = tta
+        if job is not None and arguments["tta"]:
+            job = replace(job, passes=job.passes * len(_VIEWS))
         built = [
             bundle_engine(one, engine=engine, precision=precision, job=job, size=arguments["resize"])
             for one in bundles
@@ -243,7 +254,7 @@ class Segmenter:
         batch = image[None]
         if any(missing):
             batch = F.pad(batch, (0, missing[1], 0, missing[0]), mode="replicate")
-        turns = [(turn, flip) for flip in (False, True) for turn in range(4)] if self.tta else [(0, False)]
+        turns = _VIEWS if self.tta else _VIEWS[:1]
         total = torch.zeros(self.num_outputs, *batch.shape[2:])
         with torch.inference_mode():
             for turn, flip in turns:

@@ -21,7 +21,6 @@ from scalefuse.data.segmentation_list import read_case_list
 from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
-from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.inference.trained_masks import trained_classes
 from scalefuse.report.curves import calibration_plot
@@ -64,7 +63,7 @@ def evaluate(
     config: str | Path | None = None,
     split: str | None = None,
     postprocess: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
     spacing: bool = True,
     intensity: str | None = None,
     engine: str = "auto",
@@ -93,7 +92,7 @@ def evaluate(
         config: Run configuration whose data section says so instead.
         split: Split to measure; the last of train, val and test that the folder has where None.
         postprocess: Use the model's fitted threshold and cleaning.
-        tta: Average over flips and rotations.
+        tta: Average over flips and rotations; None for what the first model says.
         spacing: Distances in mm where files know the size of their pixels; otherwise in pixels.
         intensity: Which values become black and white.
         engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
@@ -107,23 +106,24 @@ def evaluate(
     check_folder_name(output)
     name, cases, failures = _cases(folder, split)
     masks: MeasuredMasks
-    computed_by: EngineChoice | None = None
+    computing: dict[str, Any] = {}
     note: str | None = None
-    job = job_of([case.image for case in cases], passes=8 if tta else 1)
+    job = job_of([case.image for case in cases])
     if predictions is None:
-        extra: dict[str, Any] = {"tta": tta}
+        extra: dict[str, Any] = {}
         if intensity is not None:
             extra["intensity"] = IntensityRange.parse(intensity)
         bundles = [load_bundle(model) for model in models]
         segmenter = Segmenter.from_bundle(
             bundles,
             postprocess=postprocess,
+            tta=tta,
             engine=engine,
             precision=precision,
             job=job,
             **extra,
         )
-        computed_by = segmenter.computed_by
+        computing = {"tta": segmenter.tta, "computed_by": str(segmenter.computed_by)}
         note = held_out_note([bundle.info.config for bundle in bundles], "folder", folder, name)
         named = _named_classes((), classes, config, cases)
         masks = ModelMasks(segmenter, trained_classes(bundles) if named is None else named)
@@ -180,8 +180,7 @@ def evaluate(
             raise InputError(f"{folder}: {NOT_ENOUGH_MEMORY}") from error
         counts = {"num_cases": evaluation.num_cases, "num_failed": len(failures), "failures": failures}
         summary = {"split": name, **counts, **evaluation.summary()}
-        if computed_by is not None:
-            summary["computed_by"] = str(computed_by)
+        summary |= computing
         summary["notes"] = [
             *([] if note is None else [note]),
             *masks.notes(),

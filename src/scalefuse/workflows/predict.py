@@ -59,7 +59,7 @@ class PredictOptions:
         instances: Number the objects: connected components, or a watershed that parts touching ones.
         regions: Write a CSV table of the objects.
         postprocess: Use the model's fitted threshold and cleaning; without it, the threshold is 0.5.
-        tta: Average over flips and rotations; eight times the work.
+        tta: Average over flips and rotations, eight times the work; None for what the first model says.
         intensity: Which values become black and white, where the model does not say.
         skip_existing: Pass over pictures of which everything asked for stands there already.
         engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
@@ -71,7 +71,7 @@ class PredictOptions:
     instances: Instances = "none"
     regions: bool = False
     postprocess: bool = True
-    tta: bool = False
+    tta: bool | None = None
     intensity: str | None = None
     skip_existing: bool = False
     engine: str = "auto"
@@ -126,14 +126,15 @@ def predict(
     """
     options = options or PredictOptions()
     bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
-    extra: dict[str, Any] = {"tta": options.tta}
+    extra: dict[str, Any] = {}
     if options.intensity is not None:
         extra["intensity"] = IntensityRange.parse(options.intensity)
     files = _files(source)
-    job = job_of(files, passes=8 if options.tta else 1)
+    job = job_of(files)
     segmenter = Segmenter.from_bundle(
         bundles,
         postprocess=options.postprocess,
+        tta=options.tta,
         engine=options.engine,
         precision=options.precision,
         job=job,

@@ -197,6 +197,7 @@ def train_segmentation(
             "resize": size if data.fit == "resize" else None,
             "intensity": None if data.intensity is None else str(data.intensity),
             "multi_label": bool(data.classes and data.classes.multi_label),
+            "tta": config.tta,
         },
         labels=(data.classes or BINARY).names,
         training_data=TrainingData(
@@ -240,6 +241,7 @@ def _fit_on_validation(
         size_multiple=NETWORKS[info.network.name].size_multiple,
         resize=None if info.preprocessing["resize"] is None else tuple(info.preprocessing["resize"]),
         intensity=info.preprocessing["intensity"],
+        tta=info.preprocessing["tta"],
     )
     # Masks and 8-bit maps of a few thousand validation images fit into memory.
     found, wanted = [], []
