@@ -199,6 +199,8 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     message = message[0].lower() + message[1:]
     got = problem.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    if isinstance(got, bool) and problem.get("type") == "string_type":
+        shown = f" (got {got!r}, as YAML reads no, yes, off and on; put the name in quotation marks)"
     return f"{place or 'the configuration'}: {message}{shown}"
 
 

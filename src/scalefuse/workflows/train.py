@@ -218,14 +218,15 @@ def cross_validate(
 def _check_same(new: AnyRun, old: AnyRun) -> None:
     """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
     free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
-    fields = ("task", "network", "decoded_strategy", "data", "loss", "augmentation", "mix", "optimizer")
-    for name in (*fields, "training"):
+    sections = ("task", "network", "decoded_strategy", "data", "loss", "augmentation", "mix", "optimizer")
+    for name in (*sections, "init", "new_head", "training"):
         before, after = getattr(old, name, None), getattr(new, name, None)
         if name == "training":
             before, after = old.training.model_dump(exclude=free), new.training.model_dump(exclude=free)
         if before != after:
+            kind = "setting" if name in ("init", "new_head") else "section"
             raise ConfigError(
-                f"The run to resume was trained with another `{name}` section; resume with its own "
+                f"The run to resume was trained with another `{name}` {kind}; resume with its own "
                 f"configuration, or start a new run in another folder."
             )
 

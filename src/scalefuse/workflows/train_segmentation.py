@@ -22,17 +22,14 @@ if TYPE_CHECKING:
     from scalefuse.training.fit import Progress
 
 
-def find_cases(
-    config: SegmentationRun,
-) -> tuple[list[SegmentationCase], list[SegmentationCase]]:
-    """Training and validation cases of a run: the folder's own splits, a part held out by group, or a fold.
+def read_cases(config: SegmentationRun) -> dict[str, list[SegmentationCase]]:
+    """The cases of a run's folder that have masks, by the folder's own splits; ``all`` where it has none.
 
     Raises:
         ConfigError: No folder is named.
-        InputError: The folder holds no training cases with masks.
+        InputError: As :func:`~scalefuse.data.segmentation.find_segmentation_cases`.
     """
     from scalefuse.data.segmentation import find_segmentation_cases
-    from scalefuse.data.splits import k_folds, split_by_fraction
 
     data = config.data
     if data.folder is None:
@@ -44,8 +41,27 @@ def find_cases(
         groups_csv=data.groups_csv and expand_path(data.groups_csv),
         group_column=data.group_column,
     )
-    cases = [case for case in splits.get("train", splits.get("all", [])) if case.has_mask]
-    val = [case for case in splits.get("val", []) if case.has_mask]
+    return {split: [case for case in cases if case.has_mask] for split, cases in splits.items()}
+
+
+def find_cases(
+    config: SegmentationRun, splits: dict[str, list[SegmentationCase]] | None = None
+) -> tuple[list[SegmentationCase], list[SegmentationCase]]:
+    """Training and validation cases of a run: the folder's own splits, a part held out by group, or a fold.
+
+    Args:
+        config: The run.
+        splits: What :func:`read_cases` gives for it, where that was read already.
+
+    Raises:
+        ConfigError: No folder is named.
+        InputError: The folder holds no training cases with masks.
+    """
+    from scalefuse.data.splits import k_folds, split_by_fraction
+
+    data = config.data
+    splits = read_cases(config) if splits is None else splits
+    cases, val = splits.get("train", splits.get("all", [])), splits.get("val", [])
     if data.folds is not None:
         return k_folds(cases + val, data.folds, config.training.seed)[data.fold - 1]
     if not cases:
@@ -111,7 +127,6 @@ def train_segmentation(
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.masks import BINARY
     from scalefuse.data.sampling import EpochSampler
-    from scalefuse.data.segmentation import scan_segmentation_folder
     from scalefuse.data.segmentation_dataset import SegmentationDataset
     from scalefuse.data.segmentation_list import case_rows
     from scalefuse.networks.half_precision import round_to_half
@@ -121,12 +136,11 @@ def train_segmentation(
     from scalefuse.training.segmentation_task import SegmentationTask
 
     data, training = config.data, config.training
-    cases, val_cases = find_cases(config)
-    found = scan_segmentation_folder(expand_path(data.folder or Path()))
-    own = any(case.has_mask for case in found.splits.get("val", []))
+    splits = read_cases(config)
+    cases, val_cases = find_cases(config, splits)
     say(
         f"{len(cases)} training and {len(val_cases)} validation images "
-        f"(these are {validation_origin(data, own=own)})"
+        f"(these are {validation_origin(data, own=bool(splits.get('val')))})"
     )
     if data.check:
         _check(config, folder, say, cases, val_cases)
