@@ -123,7 +123,10 @@ def test_a_networks_keys_are_its_own():
         (["data.size=null"], "data.size: input should be a valid integer, or expected a list$"),
         (["a[b]=3"], r"unknown key 'a\[b\]' in the top level"),
         (["network.width[0]=3"], r"unknown key 'width\[0\]' in network; did you mean 'width'"),
-        (["data.classes={names: [no, yes]}"], r"names.0: .*\(got False, as YAML reads no, .* quotation marks"),
+        (
+            ["data.classes={names: [no, yes]}"],
+            r"names.0: .*\(got False, as YAML reads no, .* quotation marks",
+        ),
         (["augmentation=3"], r"augmentation: expected a section with keys \(got 3\)$"),
         (["network.name=unet", "data.size=40"], "unet needs multiples of 16"),
         (["network.name=msrf_net", "data.size=36"], "msrf_net needs multiples of 8"),

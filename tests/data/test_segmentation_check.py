@@ -98,6 +98,7 @@ def test_planted_faults_are_found(clean):
     put(clean, "train", "three", scene(22), disc(top=2))
     put(clean, "train", "empty", scene(23), disc(radius=0))
     put(clean, "train", "full", scene(24), disc(radius=999))
+    put(clean, "train", "inverted", scene(27), 255 - disc())
     put(clean, "train", "flat", np.full((96, 128, 3), 9, np.uint8), disc())
     put(clean, "val", "ringed", scene(25), as_jpeg(disc(), 60))
     put(clean, "val", "cut", scene(26), disc())
@@ -111,6 +112,7 @@ def test_planted_faults_are_found(clean):
         "missing-mask": ("warning", "train/no_mask"),
         "missing-image": ("warning", "train/no_image.png"),
         "full-mask": ("warning", "train/full"),
+        "inverted-mask": ("warning", "train/inverted"),
         "constant-image": ("warning", "train/flat"),
         "soft-mask": ("warning", "val/ringed"),
         "empty-mask": ("info", "train/empty"),
@@ -121,6 +123,18 @@ def test_planted_faults_are_found(clean):
     assert order == sorted(order, key=["error", "warning", "info"].index)
     assert "90×128, but its image has 96×128" in one(check, "size-mismatch").message
     assert check.lines()[0].startswith("ERROR ")
+
+
+def test_objects_at_the_border_are_no_inverted_masks(clean):
+    """Half a picture of foreground, or one long edge of it, is an object that is cut."""
+    half = disc(radius=0)
+    half[:, :64] = 255
+    put(clean, "train", "half", scene(27), half)
+    assert check_segmentation(clean).findings == ()
+    for path in (*clean.glob("*/masks/*.png"),):
+        Pillow.fromarray(255 - np.asarray(Pillow.open(path))).save(path)
+    # Where most masks are so, it is what the set means by its masks.
+    assert "inverted-mask" not in kinds(check_segmentation(clean))
 
 
 def test_a_label_without_a_file_is_named(tmp_path):

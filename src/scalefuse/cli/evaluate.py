@@ -62,8 +62,8 @@ def evaluate(
     tta: Annotated[
         bool | None,
         typer.Option(
-            help="Average over flips and rotations, to classify over those of the training; by default as the "
-            "bundle says. For segmentation and classification.",
+            help="Average over flips and rotations, to classify over those of the training; by default as "
+            "the bundle says. For segmentation and classification.",
             show_default=False,
         ),
     ] = None,

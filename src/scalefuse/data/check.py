@@ -68,6 +68,8 @@ class CaseStatistics:
         class_pixels: number of pixels of each class or label, in the order of the names; empty where there
             is no usable mask.
         has_foreground: whether any pixel is not background.
+        border_share: share of the mask's outermost pixels that are foreground; ``None`` for several classes
+            and where there is no usable mask.
         labels: for classification, the names of its classes.
         narrow_range: range to choose for an image of 16 bits whose values need fewer; or ``None``.
     """
@@ -86,6 +88,7 @@ class CaseStatistics:
     num_pixels: int = 0
     class_pixels: tuple[int, ...] = ()
     has_foreground: bool = False
+    border_share: float | None = None
     labels: tuple[str, ...] = ()
     narrow_range: str | None = None
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from statistics import median
 
 from scalefuse.data.check import (
     SEVERITIES,
@@ -18,6 +19,15 @@ from scalefuse.data.intensity import IntensityRange
 
 SMALL_SHARE = 0.01
 """A class with less of the area than this is called rare."""
+
+FULL_SHARE = 0.995
+"""A mask with more foreground than this share may be inverted."""
+
+INVERTED_BORDER = 0.9
+"""So may one with more foreground than this share of its outermost pixels,"""
+
+USUAL_BORDER = 0.25
+"""where half of all masks have at most this share."""
 
 _SHOWN = 3
 
@@ -144,6 +154,38 @@ def foreground_findings(
             text = f"{split}: little of the area is {listed}; a Dice loss helps, plain accuracy says nothing."
             found.append(Finding("info", "class-imbalance", text))
     return found
+
+
+def inversion_findings(cases: Sequence[CaseStatistics]) -> list[Finding]:
+    """Masks in which objects and ground seem to be exchanged, unlike in most others.
+
+    Such a mask is foreground along (nearly) its whole border and has background inside, while half of all
+    masks have (nearly) nothing at the border. Masks that are foreground everywhere are told elsewhere.
+
+    Args:
+        cases: statistics of all images.
+
+    Example:
+        >>> inversion_findings([])
+        []
+    """
+    shares = {case.key: case.border_share for case in cases if case.border_share is not None}
+    if not shares or median(shares.values()) > USUAL_BORDER:
+        return []
+    odd = [
+        case.key
+        for case in cases
+        if shares.get(case.key, 0.0) > INVERTED_BORDER
+        and case.class_pixels[1] <= FULL_SHARE * case.num_pixels
+    ]
+    if not odd:
+        return []
+    listed = ", ".join(odd[:_SHOWN]) + (f" … and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else "")
+    text = (
+        f"{len(odd)} mask(s) are foreground along their whole border, unlike most others: {listed}. Look "
+        "whether black and white are exchanged there."
+    )
+    return [Finding("warning", "inverted-mask", text, tuple(odd))]
 
 
 def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics]) -> list[Finding]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from scalefuse.data.check import SEVERITIES, CaseStatistics, DataCheck, SplitStatistics
 from scalefuse.data.check_findings import (
+    FULL_SHARE,
     CaseNotes,
     duplicate_pairs,
     foreground_findings,
+    inversion_findings,
     leak_findings,
     mixture_findings,
     range_findings,
@@ -24,9 +27,6 @@ from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase, group_cases, scan_segmentation_folder
 from scalefuse.errors import InputError
 
-FULL_SHARE = 0.995
-"""A mask with more foreground than this share may be inverted."""
-
 
 def check_segmentation(
     folder: Path | str,
@@ -40,7 +40,7 @@ def check_segmentation(
     """Look at every image and mask of a data set.
 
     Reported are missing partners, files that cannot be read, sizes that differ, masks that are soft, empty,
-    full or of unexpected values, splits without foreground, classes that never occur, groups and
+    full, inverted or of unexpected values, splits without foreground, classes that never occur, groups and
     near-duplicates that lie in two splits, and mixed kinds of images.
 
     Args:
@@ -95,12 +95,20 @@ def check_segmentation(
     findings = [
         *notes.findings(),
         *foreground_findings(by_split, notes, multi_label=classes is not None and classes.multi_label),
+        *inversion_findings(statistics),
         *leak_findings(duplicates, statistics),
         *mixture_findings(by_split),
         *range_findings(statistics, intensity),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return DataCheck(Path(folder), names, tuple(statistics), by_split, tuple(findings), tuple(duplicates))
+
+
+class _Counts(NamedTuple):
+    """Pixels of each class or label, and the foreground's share of the outermost ones."""
+
+    pixels: tuple[int, ...] = ()
+    border_share: float | None = None
 
 
 def _measure(
@@ -125,7 +133,7 @@ def _measure(
     files = (case.mask,) if case.mask is not None else tuple(file for _, file in case.label_masks)
     if not files:
         notes.add("missing-mask", split, case.name)
-    pixels = _class_pixels(case, split, image, classes, notes)
+    pixels, border_share = _class_pixels(case, split, image, classes, notes)
     multi_label = classes is not None and classes.multi_label
     num_pixels = image.size[0] * image.size[1] if pixels else 0
     drawn = sum(pixels) if multi_label else sum(pixels[1:])
@@ -150,24 +158,24 @@ def _measure(
         num_pixels=num_pixels,
         class_pixels=pixels,
         has_foreground=drawn > 0,
+        border_share=border_share,
     )
     return statistics, fingerprint(image.pixels)
 
 
 def _class_pixels(
     case: SegmentationCase, split: str, image: Image, classes: MaskClasses | None, notes: CaseNotes
-) -> tuple[int, ...]:
-    """Number of pixels of each class or label; empty, with a note, where the mask is of no use."""
+) -> _Counts:
+    """What a case's mask or masks hold; nothing, with a note, where they are of no use."""
     if not case.has_mask:
-        return ()
+        return _Counts()
     multi_label = classes is not None and classes.multi_label
     if multi_label != bool(case.label_masks):
         text = "masks in one folder per label were expected" if multi_label else "one mask file was expected"
         notes.add("mask-values", split, case.name, f"{case.image}: {text}")
-        return ()
+        return _Counts()
     if case.mask is not None:
-        counts = _count(case.mask, split, case, image, classes, notes)
-        return () if counts is None else counts
+        return _count(case.mask, split, case, image, classes, notes) or _Counts()
     assert classes is not None
     pixels = dict.fromkeys(classes.names, 0)
     given = {label for label, _ in case.label_masks}
@@ -179,9 +187,9 @@ def _class_pixels(
         if counts is not None and label not in pixels:
             notes.add("mask-values", split, case.name, f"{file}: the label {label!r} is not named")
         if counts is None or label not in pixels:
-            return ()
-        pixels[label] = counts[1]
-    return tuple(pixels.values())
+            return _Counts()
+        pixels[label] = counts.pixels[1]
+    return _Counts(tuple(pixels.values()))
 
 
 def _count(
@@ -191,7 +199,7 @@ def _count(
     image: Image,
     classes: MaskClasses | None,
     notes: CaseNotes,
-) -> tuple[int, ...] | None:
+) -> _Counts | None:
     try:
         picture = read_image(file)
     except InputError as error:
@@ -217,7 +225,11 @@ def _count(
         if top > 1 and not bool(((grey == 0) | (grey == top)).all()):
             notes.add("soft-mask", split, case.name)
     counts = np.bincount(mask.ravel(), minlength=len((classes or BINARY).names))
-    return tuple(int(count) for count in counts)
+    border_share = None
+    if len(counts) == 2:
+        border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+        border_share = float((border != 0).mean())
+    return _Counts(tuple(int(count) for count in counts), border_share)
 
 
 def _summarise(num_images: int, cases: Sequence[CaseStatistics], names: tuple[str, ...]) -> SplitStatistics:
