@@ -33,6 +33,7 @@ from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.out_of_memory import is_out_of_memory
+from scalefuse.workflows.pipeline import depth_for, made_ahead
 from scalefuse.workflows.places import Places
 from scalefuse.workflows.workload import job_of
 
@@ -112,8 +113,8 @@ def evaluate(
     ready = _fused_files(fused, pairs) if fused is not None else None
     fusers = {}
     computed_by: EngineChoice | None = None
+    job = job_of([pair.a for pair in pairs])
     if ready is None:
-        job = job_of([pair.a for pair in pairs])
         default = Fuser.from_bundle(load_bundle(model), engine=engine, precision=precision, job=job)
         computed_by = default.computed_by
         remembering = RememberingEngine(default.engine)
@@ -128,24 +129,29 @@ def evaluate(
     main = "fused" if ready is not None else next(iter(fusers))
 
     def make(pair: Pair) -> tuple[FusionCase, list[NDArray[Any]]]:
-        return _make_case(pair, fusers, None if ready is None else ready.get(pair.name), choices, places)
+        if ready is not None and pair.name not in ready:
+            raise InputError(f"{fused}: no fused picture named {pair.name!r}.")
+        return _make_case(pair, fusers, None if ready is None else ready[pair.name], choices, places)
+
+    def read(pair: Pair) -> FusionCase:
+        return make(pair)[0]
 
     def cases() -> Iterator[FusionCase]:
-        for pair in pairs:
-            try:
-                if ready is not None and pair.name not in ready:
-                    raise InputError(f"{fused}: no fused picture named {pair.name!r}.")
-                case = make(pair)[0]
-            except (ScaleFuseError, RuntimeError, MemoryError) as error:
-                if not isinstance(error, ScaleFuseError) and not is_out_of_memory(error):
-                    raise
-                said = isinstance(error, ScaleFuseError)
-                failures.append(str(error) if said else f"{pair.name}: {NOT_ENOUGH_MEMORY}")
-                if on_case is not None:
-                    on_case(pair.name)
-                continue
-            measured[pair.name] = pair
-            yield case
+        # The next pair is read and fused while this one is measured.
+        with made_ahead(read, pairs, depth=depth_for(job)) as outcomes:
+            for pair, outcome in zip(pairs, outcomes, strict=True):
+                try:
+                    case = outcome()
+                except (ScaleFuseError, RuntimeError, MemoryError) as error:
+                    if not isinstance(error, ScaleFuseError) and not is_out_of_memory(error):
+                        raise
+                    said = isinstance(error, ScaleFuseError)
+                    failures.append(str(error) if said else f"{pair.name}: {NOT_ENOUGH_MEMORY}")
+                    if on_case is not None:
+                        on_case(pair.name)
+                    continue
+                measured[pair.name] = pair
+                yield case
 
     with results_folder(output):
         try:

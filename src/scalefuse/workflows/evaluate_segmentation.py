@@ -29,7 +29,7 @@ from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyMasks, model_classes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
-from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.pipeline import depth_for, made_ahead
 from scalefuse.workflows.run_images import held_out_note
 from scalefuse.workflows.workload import job_of
 
@@ -138,19 +138,12 @@ def evaluate(
         found = _measure(case, masks)
         return found if spacing else found._replace(spacing=None)
 
-    def compute(one: EvaluationCase) -> EvaluationCase:
-        return one
-
-    def finish(_: SegmentationCase, one: EvaluationCase) -> EvaluationCase:
-        return one
-
     num_measured = 0
 
     def measured() -> Iterator[EvaluationCase]:
         nonlocal num_measured
         # The next case goes through the network while this one is measured.
-        pipeline = Pipeline(read=predict, compute=compute, finish=finish, depth=depth_for(job))
-        with pipeline.running(cases) as outcomes:
+        with made_ahead(predict, cases, depth=depth_for(job)) as outcomes:
             for case, outcome in zip(cases, outcomes, strict=True):
                 try:
                     yield outcome()

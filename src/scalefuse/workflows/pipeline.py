@@ -119,3 +119,34 @@ class Pipeline(Generic[Item, Read, Made, Outcome]):
             failed.set_exception(error)
             return failed
         return writer.submit(self._finish, item, made)
+
+
+@contextmanager
+def made_ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], *, depth: int = 2
+) -> Iterator[Iterator[Callable[[], Made]]]:
+    """Make the next items in another thread while the caller works on one.
+
+    Args:
+        make: from an item to what the caller wants.
+        items: what to process.
+        depth: items to be ahead, as :func:`depth_for` gives it.
+
+    Yields:
+        As :meth:`Pipeline.running`.
+
+    Example:
+        >>> with made_ahead(int, ["2", "x"]) as made:
+        ...     print(next(made)())
+        2
+    """
+
+    def keep(made: Made) -> Made:
+        return made
+
+    def hand_over(_: Item, made: Made) -> Made:
+        return made
+
+    pipeline = Pipeline(read=make, compute=keep, finish=hand_over, depth=depth)
+    with pipeline.running(items) as outcomes:
+        yield outcomes
