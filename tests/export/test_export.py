@@ -213,6 +213,9 @@ def test_the_page_says_what_a_model_of_whole_pictures_takes(segmentation):
     assert "whole pictures" not in export_page(record)
     whole = record.model_copy(update={"preprocessing": {**record.preprocessing, "resize": [40, 48]}})
     assert "whole pictures of 40×48" in export_page(whole)
+    assert "flips and rotations" not in export_page(record)
+    averaged = record.model_copy(update={"preprocessing": {**record.preprocessing, "tta": True}})
+    assert "flips and rotations of a picture by 90°: average so too" in export_page(averaged)
 
 
 def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(

@@ -1,12 +1,16 @@
 """What the comparison finds in exports that are right or wrong; the exports are functions here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from scalefuse.errors import InputError
 from scalefuse.export.parity import compare
+from scalefuse.export.quantise import CalibrationInputs, record_inputs
 from scalefuse.export.samples import Sample, Samples, find_samples, thinned
+from scalefuse.inference.segmenter import Segmenter
 
 
 def segmentation_runs(bundle, change=lambda logits: logits):
@@ -43,6 +47,21 @@ def test_the_network_itself_agrees(segmentation_bundle, classification_bundle, h
     )
     assert found.parity.broken() == []
     assert found.parity.max_abs_difference < 1e-5
+
+
+def test_one_view_is_compared_and_calibrated_with(segmentation_bundle, heads, tmp_path):
+    preprocessing = {**segmentation_bundle.info.preprocessing, "tta": True}
+    info = segmentation_bundle.info.model_copy(update={"preprocessing": preprocessing})
+    bundle = replace(segmentation_bundle, info=info)
+    assert Segmenter.from_bundle(bundle).tta
+    samples = find_samples(bundle, heads / "set")
+    inputs = CalibrationInputs(tmp_path)
+    record_inputs(bundle, samples, inputs)
+    assert inputs.counts() == {"model": len(samples.samples)}
+    seen = []
+    runs = segmentation_runs(bundle, lambda logits: seen.append(len(logits)) or logits)
+    compare(bundle, runs, samples, "onnx", "fp32")
+    assert sum(seen) == len(samples.samples)
 
 
 def test_dice_against_masks_or_against_float32(segmentation_bundle, heads):

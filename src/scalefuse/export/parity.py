@@ -229,8 +229,8 @@ def _segmentation(
 
     labelled = samples.labelled
     found = _Findings("probability, in [0, 1]", "dice", "masks" if labelled else "float32 results")
-    # The samples lie in [0, 1] already.
-    options: dict[str, Any] = {"intensity": None, "whole_image_limit": _WHOLE_PIXELS}
+    # The samples lie in [0, 1] already. An average over views would hide what one view differs by.
+    options: dict[str, Any] = {"intensity": None, "whole_image_limit": _WHOLE_PIXELS, "tta": False}
     if size is not None:
         options["resize"] = size
     reference = Segmenter.from_bundle(bundle, **options)

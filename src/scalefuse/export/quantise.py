@@ -100,7 +100,10 @@ def record_inputs(
     elif info.task == "segmentation":
         from scalefuse.inference.segmenter import Segmenter
 
-        options: dict[str, Any] = {"intensity": None} | ({} if size is None else {"resize": size})
+        # One view of each picture: eight of a few would be less of what the model will see.
+        options: dict[str, Any] = {"intensity": None, "tta": False} | (
+            {} if size is None else {"resize": size}
+        )
         segmenter = Segmenter.from_bundle(bundle, **options)
 
         def keep(images: torch.Tensor) -> torch.Tensor:
