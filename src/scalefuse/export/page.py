@@ -63,7 +63,7 @@ def export_page(record: ExportRecord) -> str:
         lines += [
             "",
             "Threshold and cleaning (`export.json`) were fitted on probabilities that are averages over the "
-            "eight flips and rotations of a picture by 90°: average so too, or choose a threshold for one view.",
+            "eight flips and rotations of a picture by 90°: average so too, or choose one for a single view.",
         ]
     lines += ["", *(f"- `{one.name}`: {one.meaning}." for graph in record.graphs for one in graph.outputs)]
     if record.strategy:
