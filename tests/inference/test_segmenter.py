@@ -203,6 +203,26 @@ def test_from_a_bundle():
         Segmenter.from_bundle([])
 
 
+@pytest.mark.parametrize("channels", [2, 5])
+def test_arrays_of_any_number_of_channels(channels):
+    arguments = {"in_channels": channels, "num_classes": 1, "width": 8, "growth": 4}
+    torch.manual_seed(0)
+    network = MSRFNet(**arguments).eval()
+    info = BundleInfo(name="m", task="segmentation", network=MSRFNetConfig(**arguments))
+    segmenter = Segmenter.from_bundle(Bundle(info, network.state_dict(), "", Path("many")))
+    image = np.random.default_rng(0).random((24, 32, channels), np.float32)
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(image).permute(2, 0, 1)[None]).mask.sigmoid()[0].numpy()
+    np.testing.assert_allclose(segmenter.probabilities(image), wanted, atol=1e-5)
+    assert segmenter.segment(image).mask.shape == (24, 32)
+    bright = Segmenter(lambda images: images[:, :1] * 20 - 10, in_channels=channels, resize=(8, 8))
+    image[..., 0] = 0.9
+    np.testing.assert_allclose(bright.probabilities(image), 1 / (1 + np.exp(-8)), atol=1e-5)
+    for other in (image[..., 0], image[..., :1], np.repeat(image, 3, axis=2)):
+        with pytest.raises(InputError, match=rf"expects {channels} channels.*\(H, W, {channels}\)"):
+            segmenter.segment(other)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,8 +20,8 @@ class NetworkInput:
 
     Args:
         image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real
-            numbers in [0, 1].
-        in_channels: 1 (colour becomes luma) or 3 (grey is repeated).
+            numbers in [0, 1]; for another number C of channels, an array ``(H, W, C)``.
+        in_channels: 1 (colour becomes luma), 3 (grey is repeated), or what the array has.
         intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures and for
             arrays of real numbers in [0, 1].
 
@@ -40,13 +40,14 @@ class NetworkInput:
         self, image: Image | NDArray[Any], in_channels: int, intensity: IntensityRange | str | None = None
     ) -> None:
         pixels = image.pixels if isinstance(image, Image) else np.asarray(image)
-        if pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.shape[2:] not in ((), (1,), (3,)):
-            raise InputError(f"Expected a picture (H, W) or (H, W, 3), but got shape {pixels.shape}.")
         if in_channels not in (1, 3):
-            raise InputError(
-                f"The model expects {in_channels} channels, but a picture can be brought to 1 or 3 only; use "
-                "another model."
-            )
+            if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[2] != in_channels:
+                raise InputError(
+                    f"The model expects {in_channels} channels, which files are not read with: give an array "
+                    f"(H, W, {in_channels}), instead of shape {pixels.shape}, or use another model."
+                )
+        elif pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.shape[2:] not in ((), (1,), (3,)):
+            raise InputError(f"Expected a picture (H, W) or (H, W, 3), but got shape {pixels.shape}.")
         self.pixels: NDArray[Any] = pixels if pixels.ndim == 3 else pixels[..., None]
         self.in_channels = in_channels
         self.low, self.high = self._range(image, intensity)

@@ -77,7 +77,8 @@ class Segmenter:
         labels: names of the classes. One name, or two with the background first, for a binary mask; several
             with the background first; or, with ``multi_label``, one per label.
         multi_label: whether a pixel may carry several labels.
-        in_channels: channels that the network expects; 3 (grey is repeated) or 1 (colour becomes luma).
+        in_channels: channels that the network expects: 3 (grey is repeated), 1 (colour becomes luma), or any
+            other number of an array.
         size_multiple: what height and width must be divisible by.
         resize: height and width to which images were resized in training; ``None`` for none.
         intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures.
@@ -185,7 +186,7 @@ class Segmenter:
 
         Args:
             image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real numbers in
-                [0, 1].
+                [0, 1]. Where the network expects C channels that are neither 1 nor 3, an array ``(H, W, C)``.
             keep_probability: whether to return the probabilities as well.
 
         Raises:
