@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from scalefuse.data import read_image, write_image
 from scalefuse.evaluation.fusion import DEFAULT_METRICS, luma_8bit
 from scalefuse.metrics import FUSION_METRICS
+from scalefuse.workflows import evaluate_fusion as evaluate_fusion_workflow
 
 METHODS = ["local_energy_ratio", "baseline:average", "baseline:maximum", "baseline:laplacian_pyramid"]
 
@@ -69,6 +71,35 @@ def test_the_values_are_those_of_the_measures_on_the_written_pictures(cli, folde
             expected = FUSION_METRICS[name](*pictures)
             assert float(ours[name]) == pytest.approx(expected, rel=1e-6)
             assert float(theirs[name]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_next_pair_is_made_while_one_is_measured(folders, model, tmp_path, monkeypatch):
+    """Measuring the first pair waits for the second to be made: one after the other, this would fail."""
+    second, made = threading.Event(), []
+    make, measure = evaluate_fusion_workflow._make_case, evaluate_fusion_workflow.evaluate_fusion
+
+    def noted(pair, *arguments):
+        made.append(pair.name)
+        if len(made) == 2:
+            second.set()
+        return make(pair, *arguments)
+
+    def waiting(cases):
+        for number, case in enumerate(cases):
+            if number == 0:
+                assert second.wait(30), "the second pair was not made"
+            yield case
+
+    monkeypatch.setattr(evaluate_fusion_workflow, "_make_case", noted)
+    monkeypatch.setattr(
+        evaluate_fusion_workflow,
+        "evaluate_fusion",
+        lambda cases, metrics, on_case=None: measure(waiting(cases), metrics, on_case=on_case),
+    )
+    result = evaluate_fusion_workflow.evaluate(
+        *folders, tmp_path / "out", model=str(model), metrics=["EN"], engine="torch", precision="fp32"
+    )
+    assert result.summary["num_cases"] == 3
 
 
 def test_strategies_and_all_measures(cli, folders, model, tmp_path):

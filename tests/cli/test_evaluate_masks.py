@@ -282,6 +282,7 @@ def test_wrong_options(refused, data, model, tmp_path, options, said):
     ("options", "said"),
     [
         (("--tta",), "--tta: not for fusion"),
+        (("--no-tta",), "--no-tta: not for fusion"),
         (("--split", "test", "--no-postprocess"), "--split, --no-postprocess: not for fusion"),
         (("--ensemble", "dilran"), "--ensemble: not for fusion"),
         (("--coverage", "0.9"), "--coverage: not for fusion"),
@@ -289,6 +290,32 @@ def test_wrong_options(refused, data, model, tmp_path, options, said):
 )
 def test_options_that_fusion_does_not_know(refused, folders, tmp_path, options, said):
     assert said in refused("evaluate", *folders, *options, "-o", tmp_path / "out")
+
+
+def test_an_engine_that_fails_at_work_is_reported(data, model, tmp_path, monkeypatch):
+    from scalefuse.inference.engines.choice import EngineChoice
+    from scalefuse.inference.segmenter import Segmenter
+    from scalefuse.workflows.evaluate_segmentation import evaluate
+
+    write(data / "masks", masks()[0])
+    segment, failures = Segmenter.segment, []
+
+    def falling_back(self, image, **options):
+        self.computed_by = EngineChoice("openvino", "fp32", may_fall_back=True, failures=failures)
+        failures.append("no such operation")
+        return segment(self, image, **options)
+
+    from_bundle = Segmenter.from_bundle.__func__
+
+    def chosen(cls, *arguments, **options):
+        segmenter = from_bundle(cls, *arguments, **options)
+        segmenter.computed_by = EngineChoice("openvino", "fp32", may_fall_back=True, failures=failures)
+        return segmenter
+
+    monkeypatch.setattr(Segmenter, "segment", falling_back)
+    monkeypatch.setattr(Segmenter, "from_bundle", classmethod(chosen))
+    summary = evaluate(data, tmp_path / "out", models=[str(model)], engine="torch").summary
+    assert summary["computed_by"] == "torch in fp32 on the CPU, where openvino failed (no such operation)"
 
 
 def test_a_picture_that_does_not_fit_into_memory_is_one_line(cli, data, model, tmp_path, monkeypatch):

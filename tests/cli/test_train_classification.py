@@ -121,7 +121,7 @@ def test_resuming_needs_the_same_settings(refused, config_file, undisturbed):
     line = refused("train", config_file, "--resume", undisturbed, "--set", "mix.mixup=0.1")
     assert "another `mix` section" in line
     line = refused("train", config_file, "--resume", undisturbed, "--set", "init=hifuse-pneumoniamnist")
-    assert "another `init` setting" in line
+    assert 'began with init null, but got "hifuse-pneumoniamnist"; leave the setting out' in line
 
 
 def test_baseline_by_the_same_command_and_early_stop(cli, config_file, tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from scalefuse.bundle import load_bundle
-from scalefuse.config import load_config
+from scalefuse.config import config_yaml, load_config
 from scalefuse.data.write import write_pixels
-from scalefuse.errors import InputError
+from scalefuse.errors import ConfigError, InputError
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.workflows.evaluate_segmentation import evaluate
 from scalefuse.workflows.train import cross_validate, train
@@ -81,19 +81,29 @@ def test_classes_and_labels_are_trained_fitted_and_predicted(home, tmp_path, net
     assert found.mask.shape == ((37, 45) if kind == "classes" else (2, 37, 45))
 
 
-def test_averages_over_views_are_what_is_fitted_and_what_the_bundle_predicts(home, tmp_path):
+def test_averages_over_views_are_what_is_fitted_and_what_the_bundle_predicts(home, tmp_path, monkeypatch):
     masks = ["data.classes={names: [ground, ring, disc], values: [0, 1, 2]}", "network.num_classes=3"]
     settings = [f"data.folder={home / 'classes'}", *SMALL["msrf_net"], *SHORT, *masks]
     plain = load_config("msrf_net", [*settings, f"output={tmp_path / 'run'}"])
     train(plain)
-    assert Segmenter.from_bundle(load_bundle(tmp_path / "run" / "bundle")).tta is False
-    # A finished run is fitted anew: the weights stay as they are.
     before = load_bundle(tmp_path / "run" / "bundle")
+    assert Segmenter.from_bundle(before).tta is False
+    segment, views = Segmenter.segment, []
+
+    def noted(self, image, **options):
+        views.append(self.tta)
+        return segment(self, image, **options)
+
+    # A finished run is fitted anew, on averages: the weights stay as they are.
+    monkeypatch.setattr(Segmenter, "segment", noted)
     metrics = train(plain.model_copy(update={"tta": True}), resume=True).metrics
+    assert views == [True, True]
     after = load_bundle(tmp_path / "run" / "bundle")
     for name, tensor in before.state.items():
         np.testing.assert_array_equal(after.state[name].numpy(), tensor.numpy())
-    measured = {}
+    assert "averages over the eight flips" in after.card
+    assert "averages over the eight flips" not in before.card
+    measured, said = {}, {None: "--no-tta takes one view", True: "", False: "not on one view"}
     for tta in (None, True, False):
         result = evaluate(
             home / "classes", tmp_path / f"measured-{tta}", models=[str(tmp_path / "run" / "bundle")], tta=tta
@@ -101,8 +111,28 @@ def test_averages_over_views_are_what_is_fitted_and_what_the_bundle_predicts(hom
         by_class = result.summary["per_image"]
         measured[tta] = np.mean([by_class[name]["dice"]["mean"] for name in ("ring", "disc")])
         assert result.summary["tta"] is (tta is not False)
+        assert [said[tta] in note for note in result.summary["notes"]] == [True] * (tta is not True)
     assert measured[None] == measured[True] != measured[False]
     assert metrics["val/dice"] == pytest.approx(measured[None], abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("init=msrf-net-nuclei", 'init null, but got "msrf-net-nuclei"'),
+        ("data.size=48", "another `data` section"),
+    ],
+)
+def test_another_beginning_is_no_resumed_run(home, tmp_path, setting, said):
+    settings = [f"data.folder={home / 'classes'}", *SMALL["unet"], *SHORT, f"output={tmp_path / 'run'}"]
+    masks = ["data.classes={names: [ground, ring, disc]}", "network.num_classes=3"]
+    config = load_config("msrf_net", [*settings, *masks])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(config_yaml(config))
+    other = load_config("msrf_net", [*settings, *masks, setting])
+    with pytest.raises(ConfigError, match=said):
+        train(other, resume=True)
+    assert load_config(tmp_path / "run" / "config.yaml") == config
 
 
 def test_labels_without_their_setting_say_how_to_give_it(home, tmp_path):

@@ -127,6 +127,8 @@ def test_a_networks_keys_are_its_own():
             ["data.classes={names: [no, yes]}"],
             r"names.0: .*\(got False, as YAML reads no, .* quotation marks",
         ),
+        (["data.classes={names: [2, 1.5]}"], r"names.0: .*\(got 2, as YAML reads numbers; a name needs"),
+        (["init=off"], r"init: .*\(got False, .* and none is null\)$"),
         (["augmentation=3"], r"augmentation: expected a section with keys \(got 3\)$"),
         (["network.name=unet", "data.size=40"], "unet needs multiples of 16"),
         (["network.name=msrf_net", "data.size=36"], "msrf_net needs multiples of 8"),

@@ -126,10 +126,12 @@ def test_planted_faults_are_found(clean):
 
 
 def test_objects_at_the_border_are_no_inverted_masks(clean):
-    """Half a picture of foreground, or one long edge of it, is an object that is cut."""
-    half = disc(radius=0)
+    """Half a picture of foreground, or one that lies along three edges, is an object that is cut."""
+    half, edges = disc(radius=0), disc(radius=0)
     half[:, :64] = 255
+    edges[:20] = edges[:, :20] = edges[:, -20:] = 255
     put(clean, "train", "half", scene(27), half)
+    put(clean, "train", "edges", scene(28), edges)
     assert check_segmentation(clean).findings == ()
     for path in (*clean.glob("*/masks/*.png"),):
         Pillow.fromarray(255 - np.asarray(Pillow.open(path))).save(path)

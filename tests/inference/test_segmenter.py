@@ -218,9 +218,12 @@ def test_arrays_of_any_number_of_channels(channels):
     bright = Segmenter(lambda images: images[:, :1] * 20 - 10, in_channels=channels, resize=(8, 8))
     image[..., 0] = 0.9
     np.testing.assert_allclose(bright.probabilities(image), 1 / (1 + np.exp(-8)), atol=1e-5)
-    for other in (image[..., 0], image[..., :1], np.repeat(image, 3, axis=2)):
-        with pytest.raises(InputError, match=rf"expects {channels} channels.*\(H, W, {channels}\)"):
+    for other in (image[..., 0], image[..., :1], np.repeat(image, 3, axis=2), image[:0]):
+        with pytest.raises(InputError, match=rf"Expected an array \(H, W, {channels}\)"):
             segmenter.segment(other)
+    picture = Image(np.zeros((8, 8, 3), np.uint8), source=Path("tissue.png"))
+    with pytest.raises(InputError, match=rf"tissue.png has 3 channel.*expects {channels}; use another model"):
+        segmenter.segment(picture)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def evaluate(
         bool | None,
         typer.Option(
             help="Average over flips and rotations, to classify over those of the training; by default as "
-            "the bundle says. For segmentation and classification.",
+            "the bundle of a segmentation says. For segmentation and classification.",
             show_default=False,
         ),
     ] = None,

@@ -69,7 +69,7 @@ def predict(
         bool | None,
         typer.Option(
             help="Average over flips and rotations, to classify over those of the training: 2 to 8 times the "
-            "work. By default as the bundle says.",
+            "work. By default as the bundle of a segmentation says.",
             show_default=False,
         ),
     ] = None,

@@ -199,8 +199,9 @@ def _explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     message = message[0].lower() + message[1:]
     got = problem.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
-    if isinstance(got, bool) and problem.get("type") == "string_type":
-        shown = f" (got {got!r}, as YAML reads no, yes, off and on; put the name in quotation marks)"
+    if problem["type"] == "string_type" and isinstance(got, bool | int | float):
+        words = ("yes, on and true" if got else "no, off and false") if isinstance(got, bool) else "numbers"
+        shown = f" (got {got!r}, as YAML reads {words}; a name needs quotation marks, and none is null)"
     return f"{place or 'the configuration'}: {message}{shown}"
 
 

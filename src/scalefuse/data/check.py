@@ -68,8 +68,8 @@ class CaseStatistics:
         class_pixels: number of pixels of each class or label, in the order of the names; empty where there
             is no usable mask.
         has_foreground: whether any pixel is not background.
-        border_share: share of the mask's outermost pixels that are foreground; ``None`` for several classes
-            and where there is no usable mask.
+        border_share: share of the mask's outermost pixels that are foreground, in [0, 1]; ``None`` for
+            several classes or labels and where there is no usable mask.
         labels: for classification, the names of its classes.
         narrow_range: range to choose for an image of 16 bits whose values need fewer; or ``None``.
     """

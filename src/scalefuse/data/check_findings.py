@@ -24,10 +24,10 @@ FULL_SHARE = 0.995
 """A mask with more foreground than this share may be inverted."""
 
 INVERTED_BORDER = 0.9
-"""So may one with more foreground than this share of its outermost pixels,"""
+"""A mask with more foreground than this share of its outermost pixels may be inverted too."""
 
 USUAL_BORDER = 0.25
-"""where half of all masks have at most this share."""
+"""Inverted masks are looked for where half of all have at most this share of foreground at the border."""
 
 _SHOWN = 3
 

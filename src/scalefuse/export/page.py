@@ -59,11 +59,11 @@ def export_page(record: ExportRecord) -> str:
             "bring every picture to that size, bilinear with antialiasing, and the probabilities back to the "
             "picture's own. At another size the results are worse without any warning.",
         ]
-    if record.preprocessing.get("tta"):
+    if record.preprocessing.get("tta") and record.postprocessing is not None:
         lines += [
             "",
             "Threshold and cleaning (`export.json`) were fitted on probabilities that are averages over the "
-            "eight flips and rotations of a picture by 90°: average so too, or choose one for a single view.",
+            "eight flips and rotations of a picture by 90°: average so too, or fit them on single views.",
         ]
     lines += ["", *(f"- `{one.name}`: {one.meaning}." for graph in record.graphs for one in graph.outputs)]
     if record.strategy:

@@ -100,7 +100,7 @@ def record_inputs(
     elif info.task == "segmentation":
         from scalefuse.inference.segmenter import Segmenter
 
-        # One view of each picture: eight of a few would be less of what the model will see.
+        # One view of each picture: so many inputs are kept, and eight views of a few pictures vary less.
         options: dict[str, Any] = {"intensity": None, "tta": False} | (
             {} if size is None else {"resize": size}
         )

@@ -40,14 +40,16 @@ class NetworkInput:
         self, image: Image | NDArray[Any], in_channels: int, intensity: IntensityRange | str | None = None
     ) -> None:
         pixels = image.pixels if isinstance(image, Image) else np.asarray(image)
-        if in_channels not in (1, 3):
-            if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[2] != in_channels:
-                raise InputError(
-                    f"The model expects {in_channels} channels, which files are not read with: give an array "
-                    f"(H, W, {in_channels}), instead of shape {pixels.shape}, or use another model."
-                )
-        elif pixels.ndim not in (2, 3) or 0 in pixels.shape or pixels.shape[2:] not in ((), (1,), (3,)):
-            raise InputError(f"Expected a picture (H, W) or (H, W, 3), but got shape {pixels.shape}.")
+        known = in_channels in (1, 3)
+        if not known and isinstance(image, Image):
+            raise InputError(
+                f"{image.label} has {1 if pixels.ndim == 2 else 3} channel(s), but the model expects "
+                f"{in_channels}; use another model, or segment arrays (H, W, {in_channels}) from Python."
+            )
+        fits = pixels.shape[2:] in ((), (1,), (3,)) if known else pixels.shape[2:] == (in_channels,)
+        if pixels.ndim not in (2, 3) or 0 in pixels.shape or not fits:
+            expected = "a picture (H, W) or (H, W, 3)" if known else f"an array (H, W, {in_channels})"
+            raise InputError(f"Expected {expected} with pixels, but got shape {pixels.shape}.")
         self.pixels: NDArray[Any] = pixels if pixels.ndim == 3 else pixels[..., None]
         self.in_channels = in_channels
         self.low, self.high = self._range(image, intensity)

@@ -39,7 +39,8 @@ def model_card(info: BundleInfo, *, origin: str) -> str:
         lines.append(f"- Classes: {', '.join(info.labels)}")
     if info.preprocessing.get("tta"):
         lines.append(
-            "- Predictions: averages over the eight flips and rotations by 90°; `--no-tta` takes one view"
+            "- Predictions: averages over the eight flips and rotations by 90°, on which threshold and "
+            "cleaning were fitted; `--no-tta` takes one view"
         )
     numbers = {name: value for name, value in info.metrics.items() if isinstance(value, int | float)}
     if numbers:

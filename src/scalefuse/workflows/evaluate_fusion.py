@@ -33,11 +33,12 @@ from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.out_of_memory import is_out_of_memory
-from scalefuse.workflows.pipeline import depth_for, made_ahead
+from scalefuse.workflows.pipeline import made_ahead
 from scalefuse.workflows.places import Places
 from scalefuse.workflows.workload import job_of
 
 SHEET_METRIC = "VIF"
+_SMALL_PAIR = 2.0  # megapixels
 NOT_ENOUGH_MEMORY = "not enough memory for images of this size; measure smaller ones."
 
 
@@ -137,8 +138,8 @@ def evaluate(
         return make(pair)[0]
 
     def cases() -> Iterator[FusionCase]:
-        # The next pair is read and fused while this one is measured.
-        with made_ahead(read, pairs, depth=depth_for(job)) as outcomes:
+        # The next pair is read and fused while this one is measured, unless one alone may fill the memory.
+        with made_ahead(read, pairs, depth=int(job.megapixels_each <= _SMALL_PAIR)) as outcomes:
             for pair, outcome in zip(pairs, outcomes, strict=True):
                 try:
                     case = outcome()

@@ -31,6 +31,7 @@ from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyM
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import depth_for, made_ahead
 from scalefuse.workflows.run_images import held_out_note
+from scalefuse.workflows.views import views_notes
 from scalefuse.workflows.workload import job_of
 
 NOT_ENOUGH_MEMORY = "not enough memory for a picture of this size; cut it into parts."
@@ -106,8 +107,8 @@ def evaluate(
     check_folder_name(output)
     name, cases, failures = _cases(folder, split)
     masks: MeasuredMasks
-    computing: dict[str, Any] = {}
-    note: str | None = None
+    segmenter: Segmenter | None = None
+    said: list[str] = []
     job = job_of([case.image for case in cases])
     if predictions is None:
         extra: dict[str, Any] = {}
@@ -123,8 +124,8 @@ def evaluate(
             job=job,
             **extra,
         )
-        computing = {"tta": segmenter.tta, "computed_by": str(segmenter.computed_by)}
         note = held_out_note([bundle.info.config for bundle in bundles], "folder", folder, name)
+        said = [*([] if note is None else [note]), *views_notes(bundles[0], tta=tta, postprocess=postprocess)]
         named = _named_classes((), classes, config, cases)
         masks = ModelMasks(segmenter, trained_classes(bundles) if named is None else named)
     else:
@@ -173,9 +174,10 @@ def evaluate(
             raise InputError(f"{folder}: {NOT_ENOUGH_MEMORY}") from error
         counts = {"num_cases": evaluation.num_cases, "num_failed": len(failures), "failures": failures}
         summary = {"split": name, **counts, **evaluation.summary()}
-        summary |= computing
+        if segmenter is not None:
+            summary |= {"tta": segmenter.tta, "computed_by": str(segmenter.computed_by)}
         summary["notes"] = [
-            *([] if note is None else [note]),
+            *said,
             *masks.notes(),
             *_missing_labels(cases, masks.classes),
         ]

@@ -24,6 +24,7 @@ from scalefuse.report.tables import write_csv
 from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.views import views_notes
 from scalefuse.workflows.workload import job_of
 
 Instances = Literal["none", "components", "watershed"]
@@ -144,6 +145,7 @@ def predict(
     work = _Work(segmenter, output, options)
     work.check_inputs(source, files)
     result = PredictResult(computed_by=segmenter.computed_by)
+    result.notes += views_notes(bundles[0], tta=options.tta, postprocess=options.postprocess)
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(files))

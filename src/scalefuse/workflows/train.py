@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,8 +62,9 @@ def train(
     Args:
         config: The run.
         resume: Continue from the run folder's last checkpoint; the images must be the same, and so must the
-            configuration but for the number of epochs, early stopping, precision and the use of the
-            processor. A run that was killed before it finished an epoch starts again, also without this.
+            configuration but for the number of epochs, early stopping, precision, the use of the processor,
+            and what concerns the bundle alone (``tta``, ``half``, names and texts), which a finished run
+            writes anew. A run that was killed before it finished an epoch starts again, also without this.
         report: Called after every batch and epoch.
         say: Called with lines about the data, and on how the training ended.
 
@@ -219,14 +221,20 @@ def _check_same(new: AnyRun, old: AnyRun) -> None:
     """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
     free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
     sections = ("task", "network", "decoded_strategy", "data", "loss", "augmentation", "mix", "optimizer")
-    for name in (*sections, "init", "new_head", "training"):
+    for name in ("init", "new_head"):
+        begun, given = (json.dumps(getattr(one, name, None)) for one in (old, new))
+        if Path(begun) != Path(given):
+            raise ConfigError(
+                f"The run to resume began with {name} {begun}, but got {given}; leave the setting out, or "
+                "start a new run in another folder."
+            )
+    for name in (*sections, "training"):
         before, after = getattr(old, name, None), getattr(new, name, None)
         if name == "training":
             before, after = old.training.model_dump(exclude=free), new.training.model_dump(exclude=free)
         if before != after:
-            kind = "setting" if name in ("init", "new_head") else "section"
             raise ConfigError(
-                f"The run to resume was trained with another `{name}` {kind}; resume with its own "
+                f"The run to resume was trained with another `{name}` section; resume with its own "
                 f"configuration, or start a new run in another folder."
             )
 

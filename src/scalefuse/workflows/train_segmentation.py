@@ -224,7 +224,8 @@ def train_segmentation(
     )
     if config.half:
         round_to_half(network)
-    say("fitting the post-processing on the validation images")
+    views = ", averaged over eight views of each" if config.tta else ""
+    say(f"fitting the post-processing on the validation images{views}")
     info, metrics = _fit_on_validation(info, network, val_cases, data)
     card = model_card(info, origin="trained by `scalefuse train`; the configuration lies in bundle.json.")
     bundle = save_bundle(folder / BUNDLE, info, network.state_dict(), card, half=config.half)

@@ -12,12 +12,11 @@ _SAMPLED = 32
 _USUAL_PIXELS = 512 * 512
 
 
-def job_of(files: Sequence[Path], *, passes: int = 1) -> Job:
+def job_of(files: Sequence[Path]) -> Job:
     """The size of a job, by the pixels of at most 32 of its pictures.
 
     Args:
         files: pictures; for fusion the first of each pair.
-        passes: times that each goes through the network.
 
     Example:
         >>> job_of([])
@@ -26,7 +25,7 @@ def job_of(files: Sequence[Path], *, passes: int = 1) -> Job:
     step = max(1, len(files) // _SAMPLED)
     sampled = [_pixels(file) for file in files[::step]]
     mean = sum(sampled) / len(sampled) if sampled else 0.0
-    return Job(len(files), mean * len(files) / 1e6, passes)
+    return Job(len(files), mean * len(files) / 1e6)
 
 
 def _pixels(file: Path) -> int:
