@@ -9,7 +9,7 @@ from scalefuse.data.write import write_pixels
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.workflows.evaluate_segmentation import evaluate
-from scalefuse.workflows.train import cross_validate, train
+from scalefuse.workflows.train import _check_same, cross_validate, train
 
 SHORT = [
     "data.size=32",
@@ -132,6 +132,12 @@ def test_another_beginning_is_no_resumed_run(home, tmp_path, setting, said):
     other = load_config("msrf_net", [*settings, *masks, setting])
     with pytest.raises(ConfigError, match=said):
         train(other, resume=True)
+    assert (
+        _check_same(
+            config.model_copy(update={"init": "runs/a/"}), config.model_copy(update={"init": "runs/a"})
+        )
+        is None
+    )
     assert load_config(tmp_path / "run" / "config.yaml") == config
 
 

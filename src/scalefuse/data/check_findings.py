@@ -106,6 +106,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "They count as: the label is nowhere on the image. Add (empty) masks to be sure.",
     ),
     "full-mask": ("warning", "mask(s) cover (nearly) the whole image", "Are they inverted?"),
+    "inverted-mask": (
+        "warning",
+        "mask(s) are foreground along their whole border, unlike most others",
+        "Are black and white exchanged there?",
+    ),
     "constant-image": ("warning", "image(s) have one value everywhere", "Look at them."),
     "empty-mask": ("info", "mask(s) are empty", "Fine if there is nothing to find in those images."),
 }
@@ -156,36 +161,29 @@ def foreground_findings(
     return found
 
 
-def inversion_findings(cases: Sequence[CaseStatistics]) -> list[Finding]:
-    """Masks in which objects and ground seem to be exchanged, unlike in most others.
+def note_inverted_masks(cases: Sequence[CaseStatistics], notes: CaseNotes) -> None:
+    """Note masks in which objects and ground seem to be exchanged, unlike in most others.
 
     Such a mask is foreground along (nearly) its whole border and has background inside, while half of all
     masks have (nearly) nothing at the border. Masks that are foreground everywhere are told elsewhere.
 
     Args:
         cases: statistics of all images.
+        notes: collects them.
 
     Example:
-        >>> inversion_findings([])
+        >>> notes = CaseNotes()
+        >>> note_inverted_masks([], notes)
+        >>> notes.findings()
         []
     """
-    shares = {case.key: case.border_share for case in cases if case.border_share is not None}
-    if not shares or median(shares.values()) > USUAL_BORDER:
-        return []
-    odd = [
-        case.key
-        for case in cases
-        if shares.get(case.key, 0.0) > INVERTED_BORDER
-        and case.class_pixels[1] <= FULL_SHARE * case.num_pixels
-    ]
-    if not odd:
-        return []
-    listed = ", ".join(odd[:_SHOWN]) + (f" … and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else "")
-    text = (
-        f"{len(odd)} mask(s) are foreground along their whole border, unlike most others: {listed}. Look "
-        "whether black and white are exchanged there."
-    )
-    return [Finding("warning", "inverted-mask", text, tuple(odd))]
+    shares = [case.border_share for case in cases if case.border_share is not None]
+    if not shares or median(shares) > USUAL_BORDER:
+        return
+    for case in cases:
+        full = bool(case.class_pixels) and case.class_pixels[1] > FULL_SHARE * case.num_pixels
+        if case.border_share is not None and case.border_share > INVERTED_BORDER and not full:
+            notes.add("inverted-mask", case.split, case.name)
 
 
 def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics]) -> list[Finding]:

@@ -12,9 +12,9 @@ from scalefuse.data.check_findings import (
     CaseNotes,
     duplicate_pairs,
     foreground_findings,
-    inversion_findings,
     leak_findings,
     mixture_findings,
+    note_inverted_masks,
     range_findings,
     tally,
 )
@@ -92,10 +92,10 @@ def check_segmentation(
         for split, cases in splits.items()
     }
     duplicates = duplicate_pairs(statistics, prints)
+    note_inverted_masks(statistics, notes)
     findings = [
         *notes.findings(),
         *foreground_findings(by_split, notes, multi_label=classes is not None and classes.multi_label),
-        *inversion_findings(statistics),
         *leak_findings(duplicates, statistics),
         *mixture_findings(by_split),
         *range_findings(statistics, intensity),

@@ -48,8 +48,8 @@ class NetworkInput:
             )
         fits = pixels.shape[2:] in ((), (1,), (3,)) if known else pixels.shape[2:] == (in_channels,)
         if pixels.ndim not in (2, 3) or 0 in pixels.shape or not fits:
-            array = f"an array (H, W, {in_channels}), as the model has {in_channels} channels"
-            expected = "a picture (H, W) or (H, W, 3)" if known else array
+            many = f"an array (H, W, {in_channels}), as the model has {in_channels} channels"
+            expected = "a picture (H, W) or (H, W, 3)" if known else many
             raise InputError(f"Expected {expected}, but got shape {pixels.shape}.")
         self.pixels: NDArray[Any] = pixels if pixels.ndim == 3 else pixels[..., None]
         self.in_channels = in_channels

@@ -221,12 +221,16 @@ def _check_same(new: AnyRun, old: AnyRun) -> None:
     """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
     free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
     sections = ("task", "network", "decoded_strategy", "data", "loss", "augmentation", "mix", "optimizer")
-    for name in ("init", "new_head"):
-        begun, given = (json.dumps(getattr(one, name, None)) for one in (old, new))
-        if Path(begun) != Path(given):
+    beginnings = [
+        {"init": run.init and str(Path(run.init)), "new_head": getattr(run, "new_head", False)}
+        for run in (old, new)
+    ]
+    for name, begun in beginnings[0].items():
+        given = beginnings[1][name]
+        if begun != given:
             raise ConfigError(
-                f"The run to resume began with {name} {begun}, but got {given}; leave the setting out, or "
-                "start a new run in another folder."
+                f"The run to resume began with {name} {json.dumps(begun)}, but got {json.dumps(given)}; "
+                "leave the setting out, or start a new run in another folder."
             )
     for name in (*sections, "training"):
         before, after = getattr(old, name, None), getattr(new, name, None)
