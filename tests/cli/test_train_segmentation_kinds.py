@@ -1,7 +1,10 @@
 """Training by the one command, whatever the network and whatever a mask means."""
 
+import csv
+
 import numpy as np
 import pytest
+import tifffile
 
 from scalefuse.bundle import load_bundle
 from scalefuse.config import config_yaml, load_config
@@ -9,6 +12,7 @@ from scalefuse.data.write import write_pixels
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.workflows.evaluate_segmentation import evaluate
+from scalefuse.workflows.predict import PredictOptions, predict
 from scalefuse.workflows.train import _check_same, cross_validate, train
 
 SHORT = [
@@ -183,3 +187,47 @@ def test_folds_that_cannot_start_leave_nothing(home, tmp_path):
     with pytest.raises(InputError):
         cross_validate(config, 99)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_two_channels_from_the_check_to_the_table(tmp_path):
+    """Discs that only the second channel shows; the first, of far larger values, is noise."""
+    rows, columns = np.mgrid[:40, :36]
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for name in ("images", "masks"):
+            (tmp_path / "cells" / split / name).mkdir(parents=True)
+        for number in range(count):
+            disc = np.hypot(rows - generator.uniform(14, 24), columns - generator.uniform(14, 22)) < 9
+            pixels = np.stack([generator.integers(0, 60_000, disc.shape), 20 + 100 * disc], axis=-1)
+            pixels = pixels.astype(np.uint16)
+            path = tmp_path / "cells" / split / "images" / f"{number}.tif"
+            tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+            write_pixels(tmp_path / "cells" / split / "masks" / f"{number}.png", disc * np.uint8(255))
+    settings = [
+        f"data.folder={tmp_path / 'cells'}",
+        f"output={tmp_path / 'run'}",
+        "network={name: msrf_net, width: 8, growth: 4, in_channels: 2}",
+        "data.intensity=minmax",
+        "augmentation=null",
+        "optimizer.learning_rate=0.005",
+        *SHORT,
+        "data.check=true",
+        "training.epochs=15",
+        "training.threads=1",
+    ]
+    result = train(load_config("msrf_net", settings))
+    assert result.metrics["val/dice"] > 0.9
+    model, images = str(result.bundle), tmp_path / "cells" / "val" / "images"
+    measured = evaluate(tmp_path / "cells", tmp_path / "measured", models=[model]).summary
+    found = predict([model], images, tmp_path / "found", PredictOptions(regions=True))
+    assert (len(found.written), found.failures) == (6, [])
+    ready = evaluate(tmp_path / "cells", tmp_path / "ready", predictions=tmp_path / "found").summary
+    assert ready["per_image"]["foreground"]["dice"]["mean"] == pytest.approx(measured["per_image"]["foreground"]["dice"]["mean"])
+    with (tmp_path / "found" / "0_regions.csv").open(newline="") as handle:
+        largest = max(csv.DictReader(handle), key=lambda row: int(row["area_px"]))
+    assert float(largest["mean_intensity_1"]) == pytest.approx(30_000, rel=0.15)
+    assert float(largest["mean_intensity_2"]) > 100
+    write_pixels(tmp_path / "grey.png", np.zeros((40, 36), np.uint8))
+    with pytest.raises(InputError, match=r"grey\.png: has 1 channel\(s\), but 2 are expected; give TIFF"):
+        predict([model], tmp_path / "grey.png", tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()

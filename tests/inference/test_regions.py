@@ -79,3 +79,14 @@ def test_luma_of_colour_and_no_objects():
 def test_bad_input(arguments, message):
     with pytest.raises(InputError, match=message):
         regions_table(**arguments)
+
+
+@pytest.mark.parametrize("band_rows", [7, 90])
+def test_channels_that_are_no_colour_are_measured_each(band_rows):
+    labels, _ = picture()
+    intensity = np.random.default_rng(4).random((*labels.shape, 4))
+    table = regions_table(labels, intensity=intensity, band_pixels=130 * band_rows)
+    for row, region in zip(table, regionprops(labels, intensity), strict=True):
+        ours = [row[f"mean_intensity_{channel}"] for channel in range(1, 5)]
+        assert ours == pytest.approx(list(region.intensity_mean))
+        assert "mean_intensity" not in row

@@ -100,10 +100,6 @@ class SegmentationRun(RunBase):
                 f"network.num_classes is {self.network.num_classes}, but data.classes names "
                 f"{len(classes.names)} ({', '.join(classes.names)}), which need {classes.num_logits}"
             )
-        if self.network.in_channels not in (1, 3):
-            raise ValueError(
-                f"network.in_channels is {self.network.in_channels}; training reads 1 or 3 channels"
-            )
         if self.data.foreground > 0 and self.data.fit != "crop":
             raise ValueError("data.foreground places crops, but data.fit is 'resize'; set it to crop")
         if self.data.folds is not None and self.data.fold > self.data.folds:

@@ -181,7 +181,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def results_folder(path: Path | str) -> Iterator[Path]:
-    """Create a folder for results; take it away again where the block fails and nothing was written to it.
+    """Create a folder for results; take it away again where nothing was written to it.
 
     Args:
         path: the folder; one that exists stays whatever happens.
@@ -208,11 +208,11 @@ def results_folder(path: Path | str) -> Iterator[Path]:
         new = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         yield check_writable_folder(path)
-    except BaseException:
+    finally:
+        # Only empty folders can be taken away like this.
         for folder in new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        raise
 
 
 def check_writable_folder(path: Path | str, *, create: bool = True) -> Path:

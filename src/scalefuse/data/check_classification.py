@@ -151,7 +151,7 @@ def _measure(
         masks=(),
         group=case.group,
         size=image.size,
-        channels=3 if image.is_colour else 1,
+        channels=image.num_channels,
         number_type=str(image.pixels.dtype),
         low=low,
         high=high,

@@ -33,6 +33,7 @@ def check_segmentation(
     *,
     classes: MaskClasses | None = None,
     intensity: IntensityRange | str | None = None,
+    channels: int = 3,
     groups_csv: Path | str | None = None,
     group_column: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -47,6 +48,7 @@ def check_segmentation(
         folder: see :func:`scalefuse.data.segmentation.scan_segmentation_folder`.
         classes: what the masks hold; by default binary, or the labels found where each has a folder.
         intensity: the intensity range that training will use, for images that need one.
+        channels: those that training will read, 1 and 3 for pictures.
         groups_csv: CSV file with a group, such as the patient, for every image.
         group_column: its column.
         progress: called with the number of images done and their total.
@@ -77,7 +79,7 @@ def check_segmentation(
     total, done = sum(len(cases) for cases in splits.values()), 0
     for split, cases in splits.items():
         for case in cases:
-            measured = _measure(case, split, classes, intensity, notes)
+            measured = _measure(case, split, classes, intensity, channels, notes)
             if measured is not None:
                 statistics.append(measured[0])
                 prints.append(measured[1])
@@ -116,10 +118,11 @@ def _measure(
     split: str,
     classes: MaskClasses | None,
     intensity: IntensityRange | str | None,
+    channels: int,
     notes: CaseNotes,
 ) -> tuple[CaseStatistics, Fingerprint] | None:
     try:
-        image = read_image(case.image)
+        image = read_image(case.image, channels=channels)
     except InputError as error:
         notes.add("unreadable-image", split, case.name, str(error))
         return None
@@ -149,7 +152,7 @@ def _measure(
         masks=files,
         group=case.group,
         size=image.size,
-        channels=3 if image.is_colour else 1,
+        channels=image.num_channels,
         number_type=str(image.pixels.dtype),
         low=low,
         high=high,

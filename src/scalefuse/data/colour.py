@@ -111,6 +111,33 @@ def is_effectively_grey(rgb: NDArray[Any], *, tolerance: float = 2 / 255) -> boo
     return bool((difference <= tolerance * top + 1e-9).all())
 
 
+def shown(pixels: NDArray[Any]) -> NDArray[Any]:
+    """What to show of an image: grey and colour as they are, of other numbers of channels a mean.
+
+    Channels may be of very different brightness; for the mean each is stretched from its smallest to its
+    largest value.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, C)``.
+
+    Returns:
+        ``(H, W)``, ``(H, W, 3)``, or for other numbers of channels ``(H, W)`` in 8 bits.
+
+    Example:
+        >>> shown(np.array([[[0, 0], [1, 0], [1, 5000]]])).tolist()
+        [[0, 128, 255]]
+    """
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels
+    total = np.zeros(pixels.shape[:2], np.float32)
+    for channel in range(pixels.shape[2]):
+        values = pixels[..., channel]
+        low, high = float(values.min()), float(values.max())
+        total += (values.astype(np.float32) - low) / max(high - low, 1e-12)
+    mean: NDArray[np.uint8] = np.rint(total * (255 / pixels.shape[2])).astype(np.uint8)
+    return mean
+
+
 def _check_rgb(rgb: NDArray[Any]) -> None:
     if rgb.ndim != 3 or rgb.shape[2] != 3:
         raise InputError(f"Expected a colour picture of shape (H, W, 3), but got {rgb.shape}.")

@@ -55,7 +55,7 @@ def fingerprint(pixels: NDArray[Any]) -> Fingerprint:
     its blurred self away, is kept beside it.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)``, any range of values.
+        pixels: ``(H, W)`` or ``(H, W, C)``, any range of values.
 
     Returns:
         The fingerprint; the same for any positive linear change of all values.
@@ -67,7 +67,9 @@ def fingerprint(pixels: NDArray[Any]) -> Fingerprint:
     """
     values = pixels.astype(np.float32)
     # A product with thirds is several times faster than a mean over the short last axis.
-    grey = values @ np.full(3, 1 / 3, np.float32) if values.ndim == 3 else values
+    grey = values
+    if values.ndim == 3:
+        grey = values @ np.full(values.shape[2], 1 / values.shape[2], np.float32)
     thumbnail = shrink(grey, THUMBNAIL_SIDE)
     thumbnail -= thumbnail.mean()
     spread = float(np.abs(thumbnail).max())

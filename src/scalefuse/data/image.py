@@ -24,7 +24,8 @@ class Geometry:
         affine: NIfTI affine ``(4, 4)``, voxel index to millimetres (right, anterior, superior). Pixel
             ``[i, j]`` of the image is voxel ``[i, j, 0]`` of the file.
         nifti_header: the whole NIfTI header (a ``nibabel`` header), for writing a result with the same one.
-        nifti_shape: shape of the array in the NIfTI file, with its axes of length one.
+        nifti_shape: shape of the array in the NIfTI file, with its axes of length one; an axis of channels
+            counts as one of these.
     """
 
     spacing_mm: tuple[float, float] | None = None
@@ -41,7 +42,8 @@ class Image:
     """One two-dimensional picture.
 
     Attributes:
-        pixels: ``(H, W)`` or ``(H, W, 3)`` in the number type of the file. Never scaled: 16-bit stays 16-bit.
+        pixels: ``(H, W)``, ``(H, W, 3)`` for colour, or ``(H, W, C)`` for another number of channels that was
+            asked for, in the number type of the file. Never scaled: 16-bit stays 16-bit.
         kind: the file format it came from; ``array`` for a picture made in memory.
         unit: ``"HU"`` for CT numbers, ``"grey level"`` for pictures, ``"arbitrary"`` otherwise.
         bits: 8 or 16 where the pixels are unsigned integers of that width, else ``None``.
@@ -65,7 +67,7 @@ class Image:
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
-        assert len(shape) == 2 or (len(shape) == 3 and shape[2] == 3), shape
+        assert len(shape) == 2 or (len(shape) == 3 and shape[2] > 1), shape
 
     @property
     def bits(self) -> int | None:
@@ -79,8 +81,13 @@ class Image:
 
     @property
     def is_colour(self) -> bool:
-        """Whether the picture has three channels."""
-        return self.pixels.ndim == 3
+        """Whether the picture has three channels, which are red, green and blue."""
+        return self.num_channels == 3
+
+    @property
+    def num_channels(self) -> int:
+        """1 for grey, 3 for colour, or another number that was asked for when the file was read."""
+        return 1 if self.pixels.ndim == 2 else int(self.pixels.shape[2])
 
     @property
     def size(self) -> tuple[int, int]:

@@ -136,17 +136,42 @@ def resolve_range(pixels: NDArray[Any], choice: IntensityRange) -> tuple[float, 
     return first, second
 
 
+def channel_ranges(pixels: NDArray[Any], choice: IntensityRange) -> list[tuple[float, float]]:
+    """The values that become 0 and 1, channel by channel.
+
+    Grey and colour have one range for all. Of other numbers of channels, which may be measurements of
+    different things, each has its own ``minmax`` or ``percentile``.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, C)``.
+        choice: the chosen range.
+
+    Raises:
+        InputError: as :func:`resolve_range`.
+
+    Example:
+        >>> channel_ranges(np.array([[[3, 900], [9, 100]]]), IntensityRange.parse("minmax"))
+        [(3.0, 9.0), (100.0, 900.0)]
+    """
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if channels in (1, 3):
+        return [resolve_range(pixels, choice)] * channels
+    return [resolve_range(pixels[..., channel], choice) for channel in range(channels)]
+
+
 def to_unit(pixels: NDArray[Any], choice: IntensityRange) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Map pixel values linearly to [0, 1] and clip what lies outside.
 
     16-bit values survive: written back with 16 bits and the range ``full`` they are the same.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)``, finite.
+        pixels: ``(H, W)``, ``(H, W, 3)``, or ``(H, W, C)`` with a range for each channel (see
+            :func:`channel_ranges`); finite.
         choice: which values become 0 and 1.
 
     Returns:
-        The values in [0, 1], and the (low, high) that became 0 and 1. A constant picture under ``minmax`` or
+        The values in [0, 1], and the (low, high) that became 0 and 1; of several ranges the lowest and the
+        highest. A constant picture under ``minmax`` or
         ``percentile`` becomes all 0.
 
     Raises:
@@ -157,6 +182,10 @@ def to_unit(pixels: NDArray[Any], choice: IntensityRange) -> tuple[NDArray[np.fl
         >>> unit.tolist(), bounds
         ([[0.0, 0.5, 1.0]], (-40.0, 120.0))
     """
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
+        parts = [to_unit(pixels[..., channel], choice) for channel in range(pixels.shape[2])]
+        bounds = min(low for _, (low, _) in parts), max(high for _, (_, high) in parts)
+        return np.stack([part for part, _ in parts], axis=-1), bounds
     low, high = resolve_range(pixels, choice)
     if high <= low:
         return np.zeros(pixels.shape, np.float32), (low, high)

@@ -7,14 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Geometry, Image
-from scalefuse.data.read import check_size, silenced
+from scalefuse.data.read import CHANNELS_HINT, Channels, check_size, silenced
 from scalefuse.errors import InputError
 
 _RGB_FIELDS = ("R", "G", "B")
 
 
-def read_nifti(path: Path) -> Image:
+def read_nifti(path: Path, channels: Channels = None) -> Image:
     """Read a NIfTI file (``.nii`` or ``.nii.gz``) of one slice; see :func:`scalefuse.data.read.read_image`.
+
+    Args:
+        path: the file.
+        channels: ``None`` for a slice ``(H, W)``; a number for one with so many channels along a third axis,
+            the last one that is longer than one; ``"any"`` for either.
 
     Raises:
         InputError: the file is damaged, truncated, too large, or holds more than one slice.
@@ -31,16 +36,22 @@ def read_nifti(path: Path) -> Image:
         with silenced("nibabel.global"):
             volume = (Nifti2Image if _is_nifti2(path) else Nifti1Image).from_filename(path, mmap=False)
         shape = tuple(int(length) for length in volume.shape)
-        axes = _plane_axes(shape)
+        axes, num_channels = _plane_axes(shape), 1
+        if len(axes) == 3 and (channels == "any" or shape[axes[2]] == channels):
+            num_channels = shape[axes[2]]
+            shape = tuple(1 if axis == axes[2] else length for axis, length in enumerate(shape))
+            axes = axes[:2]
         if len(axes) != 2:
+            wanted = "" if channels is None else f", or one with {channels} channels (H×W×{channels}),"
+            hint = CHANNELS_HINT if channels is None else ""
             raise InputError(
-                f"{path}: holds an array of {'×'.join(map(str, shape))} voxels, but one slice (H×W) "
-                "was expected; save the slice that you need as a file of its own."
+                f"{path}: holds an array of {'×'.join(map(str, shape))} voxels, but one slice (H×W){wanted} "
+                f"was expected; save the slice that you need as a file of its own{hint}."
             )
         height, width = shape[axes[0]], shape[axes[1]]
-        check_size(path, height, width)
+        check_size(path, height * num_channels, width)
         pixels = np.asanyarray(volume.dataobj)
-        if pixels.dtype.names:
+        if pixels.dtype.names and num_channels == 1:
             if pixels.dtype.names[:3] != _RGB_FIELDS:
                 raise InputError(
                     f"{path}: holds {pixels.dtype} values, but numbers or RGB were expected; convert it."
@@ -48,7 +59,7 @@ def read_nifti(path: Path) -> Image:
             pixels = np.stack([pixels[name] for name in _RGB_FIELDS], axis=-1)
             pixels = pixels.reshape(height, width, 3)
         elif pixels.dtype.kind in "uif":
-            pixels = pixels.reshape(height, width)
+            pixels = pixels.reshape((height, width) if num_channels == 1 else (height, width, num_channels))
         else:
             raise InputError(
                 f"{path}: holds {pixels.dtype} numbers, but real numbers were expected; convert it."

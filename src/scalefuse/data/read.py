@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,14 @@ _FORMATS = "PNG, TIFF, JPEG, BMP, GIF, WebP, a DICOM slice or 2-D NIfTI"
 _DICOM_PREAMBLE = 132
 
 
-def read_image(path: Path | str) -> Image:
+Channels = int | Literal["any"] | None
+"""How many channels a file should have; see :func:`read_image`."""
+
+CHANNELS_HINT = ", or segment with a model of so many channels (network.in_channels)"
+"""What else may be done with a file of too many of them."""
+
+
+def read_image(path: Path | str, *, channels: Channels = None) -> Image:
     """Read a picture with its number type, meaning and geometry.
 
     The format is found from the file's content. Handled on purpose:
@@ -52,15 +59,21 @@ def read_image(path: Path | str) -> Image:
     - NIfTI: ``(H, W)``, or more axes if all but two are of length one; scaling applied; pixel ``[i, j]`` is
       voxel ``[i, j]``, with no turning for display.
 
+    - Other numbers of channels, such as stains or MRI sequences, come from TIFF (channels of one page, or
+      grey pages) and NIfTI (the last axis), and only where they are asked for.
+
     Args:
         path: the file.
+        channels: ``None``, 1 or 3 for a picture, grey or colour as the file has it; another number for a file
+            of exactly so many; ``"any"`` for a picture, or else as many as there are.
 
     Returns:
-        The picture, ``(H, W)`` or ``(H, W, 3)``.
+        The picture, ``(H, W)`` or ``(H, W, 3)``, or ``(H, W, C)`` as asked for.
 
     Raises:
         InputError: the file is missing, a folder, empty, truncated, damaged, no image of these formats,
-            larger than :data:`MAX_PIXELS`, holds several pictures or slices, or holds NaN or infinite values.
+            larger than :data:`MAX_PIXELS`, holds several pictures or slices, another number of channels than
+            was asked for, or NaN or infinite values.
 
     Example:
         >>> import numpy as np, tempfile
@@ -74,13 +87,28 @@ def read_image(path: Path | str) -> Image:
     path = Path(path)
     head = _read_head(path)
     try:
-        image = _read(path, head)
+        image = _read(path, head, None if channels in (1, 3) else channels)
     except MemoryError as error:
         raise InputError(
             f"{path}: not enough memory for its pixels; close other programs or cut it."
         ) from error
     require_finite(image.pixels, path)
+    if isinstance(channels, int) and channels not in (1, 3, image.num_channels):
+        raise other_channels(path, image.num_channels, channels)
     return image
+
+
+def other_channels(path: Path, found: int, wanted: int) -> InputError:
+    """The error for a file with another number of channels than asked for.
+
+    Example:
+        >>> str(other_channels(Path("cells.tif"), 5, 4))[:49]
+        'cells.tif: has 5 channel(s), but 4 are expected; '
+    """
+    return InputError(
+        f"{path}: has {found} channel(s), but {wanted} are expected; give TIFF files of {wanted} channels or "
+        f"grey pages, or NIfTI files with {wanted} along the last axis."
+    )
 
 
 def require_finite(pixels: NDArray[Any], name: Path | str) -> None:
@@ -100,7 +128,7 @@ def require_finite(pixels: NDArray[Any], name: Path | str) -> None:
         )
 
 
-def _read(path: Path, head: bytes) -> Image:
+def _read(path: Path, head: bytes, channels: Channels) -> Image:
     # The formats' modules load their libraries; only the one that is needed is loaded.
     webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
     if webp or head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")):
@@ -110,7 +138,7 @@ def _read(path: Path, head: bytes) -> Image:
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         from scalefuse.data.tiff import read_tiff
 
-        return read_tiff(path)
+        return read_tiff(path, channels)
     if head[128:_DICOM_PREAMBLE] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima"):
         from scalefuse.data.dicom import read_dicom
 
@@ -118,7 +146,7 @@ def _read(path: Path, head: bytes) -> Image:
     if path.name.lower().endswith((".nii", ".nii.gz")):
         from scalefuse.data.nifti import read_nifti
 
-        return read_nifti(path)
+        return read_nifti(path, channels)
     raise InputError(f"{path}: not an image of a known format; give {_FORMATS}.")
 
 

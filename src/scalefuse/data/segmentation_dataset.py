@@ -35,7 +35,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         fit: ``"resize"`` shrinks or stretches the whole image to ``size`` (bilinear with antialiasing; masks
             by the nearest pixel); ``"crop"`` takes a random part of that size at the image's own resolution,
             mirrored at the edges where the image is smaller.
-        in_channels: 1 (colour becomes luma) or 3 (grey is repeated).
+        in_channels: 1 (colour becomes luma), 3 (grey is repeated), or what all images have.
         classes: what the masks hold; ``None`` for binary ones.
         intensity: which values become 0 and 1; needed for DICOM, NIfTI and floating-point images.
         augmentation: random changes, or ``None`` for none.
@@ -82,9 +82,9 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"{lacking[0].image}: has no mask ({len(lacking)} of {len(cases)} images have none); add "
                 "masks or take the images away."
             )
-        if in_channels not in (1, 3) or fit not in ("resize", "crop") or seed < 0:
+        if in_channels < 1 or fit not in ("resize", "crop") or seed < 0:
             raise InputError(
-                f"Expected 1 or 3 channels, fit 'resize' or 'crop' and a seed of 0 or more, but got "
+                f"Expected 1 channel or more, fit 'resize' or 'crop' and a seed of 0 or more, but got "
                 f"{in_channels}, {fit!r} and {seed}."
             )
         if not 0 <= foreground <= 1:
@@ -188,7 +188,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         return image, marks
 
     def _pixels(self, case: SegmentationCase) -> NDArray[Any]:
-        image = read_image(case.image)
+        image = read_image(case.image, channels=self.in_channels)
         choice = resolve_intensity(image, self.intensity)
         pixels = image.pixels
         if choice.mode != "full" or pixels.dtype not in (np.uint8, np.uint16):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
 from scalefuse.data.raster import apply_orientation, drop_alpha
-from scalefuse.data.read import check_size, silenced
+from scalefuse.data.read import CHANNELS_HINT, Channels, check_size, other_channels, silenced
 from scalefuse.errors import InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
@@ -17,14 +17,19 @@ _REDUCED_COPY = 1
 _TRANSPARENCY = {1, 2}  # kinds of extra samples
 
 
-def read_tiff(path: Path) -> Image:
-    """Read a TIFF file of one page; see :func:`scalefuse.data.read.read_image`.
+def read_tiff(path: Path, channels: Channels = None) -> Image:
+    """Read a TIFF file; see :func:`scalefuse.data.read.read_image`.
 
-    Reduced copies of the page (pyramids, thumbnails) are passed over.
+    Reduced copies of a page (pyramids, thumbnails) are passed over.
+
+    Args:
+        path: the file.
+        channels: ``None`` for a picture, which is one page; otherwise its channels may be so many channels of
+            a page, whatever they are marked as, or so many grey pages; ``"any"`` for what there is.
 
     Raises:
         InputError: the file is damaged, truncated, too large, holds several pages, or colours that are not
-            grey, RGB, palette or CMYK.
+            grey, RGB, palette or CMYK, unless channels were asked for.
 
     Example:
         >>> import numpy as np, tempfile
@@ -40,9 +45,12 @@ def read_tiff(path: Path) -> Image:
         with silenced("tifffile"), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
             full = [page for page in pages if not page.subfiletype & _REDUCED_COPY] or pages[:1]
-            if len(full) != 1:
-                raise InputError(f"{path}: holds {len(full)} pages, but one picture was expected; split it.")
-            pixels = _decode(path, full[0])
+            if len(full) == 1:
+                pixels = _decode(path, full[0], channels)
+            elif channels == "any" or len(full) == channels:
+                pixels = _stack(path, full)
+            else:
+                raise InputError(_other_pages(path, full, channels))
             orientation = int(full[0].tags.valueof(274, 1))
     except InputError:
         raise
@@ -54,14 +62,44 @@ def read_tiff(path: Path) -> Image:
     return Image(apply_orientation(pixels, orientation), kind="tiff", unit=unit, source=path)  # type: ignore[arg-type]
 
 
-def _decode(path: Path, page: Any) -> NDArray[Any]:
+def _other_pages(path: Path, pages: list[Any], channels: Channels) -> str:
+    """What to say of another number of pages than expected."""
+    text = f"{path}: holds {len(pages)} pages, but one picture"
+    if channels is None:
+        return f"{text} was expected; split it{CHANNELS_HINT}."
+    text += f" of {channels} channels, or {channels} grey pages, was expected"
+    if pages[0].imagewidth == channels:
+        # What tifffile makes of (H, W, C) where nothing says that the last axis is channels.
+        return f"{text}; its rows were written as pages, write it with planarconfig='contig'."
+    return f"{text}; split it."
+
+
+def _stack(path: Path, pages: list[Any]) -> NDArray[Any]:
+    """Grey pages as channels."""
+    check_size(path, pages[0].imagelength * len(pages), pages[0].imagewidth)
+    alike = {(page.imagelength, page.imagewidth, str(page.dtype)) for page in pages}
+    planes = [_decode(path, page, None) for page in pages] if len(alike) == 1 else []
+    if not planes or any(plane.ndim != 2 for plane in planes):
+        raise InputError(
+            f"{path}: holds {len(pages)} pages, which are channels only where they are grey, of one size and "
+            "of one number type; write them so."
+        )
+    return np.stack(planes, axis=-1)
+
+
+def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
     check_size(path, height, width)
-    if page.imagedepth != 1 or not 1 <= samples <= 5:
+    if isinstance(channels, int) and samples != channels:
+        raise other_channels(path, samples, channels)
+    many = samples == channels or (channels == "any" and samples > 1)
+    if page.imagedepth != 1 or not (1 <= samples <= 5 or many):
         raise InputError(
             f"{path}: {page.imagedepth} planes of {samples} channels, but one picture of at most 3 channels "
-            "and transparency was expected; split it."
+            f"and transparency was expected; split it{CHANNELS_HINT if channels is None else ''}."
         )
+    if many:
+        check_size(path, height * samples, width)
     end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
     too_few = len(page.dataoffsets) < math.prod(page.chunked)
     if too_few or end > path.stat().st_size or 0 in page.databytecounts:
@@ -75,6 +113,8 @@ def _decode(path: Path, page: Any) -> NDArray[Any]:
     if pixels.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {pixels.dtype} numbers, but integers or real numbers were expected.")
     photometric = int(page.photometric)
+    if many and not (channels == "any" and _is_picture(page)):
+        return np.ascontiguousarray(pixels)
     if photometric == _PALETTE and page.colormap is not None:
         # The colour map holds 16-bit entries; an 8-bit index stands for an 8-bit picture in every viewer.
         table = np.asarray(page.colormap)
@@ -84,7 +124,7 @@ def _decode(path: Path, page: Any) -> NDArray[Any]:
     if samples == 2 and not set(page.extrasamples) & _TRANSPARENCY:
         raise InputError(
             f"{path}: 2 channels, neither of them marked as transparency, but grey or RGB was expected; "
-            "split it into pictures of one channel."
+            f"split it into pictures of one channel{CHANNELS_HINT if channels is None else ''}."
         )
     if photometric == _WHITE_IS_ZERO and samples <= 2:
         grey = pixels[..., 0]
@@ -96,7 +136,18 @@ def _decode(path: Path, page: Any) -> NDArray[Any]:
     raise InputError(
         f"{path}: {samples} channels with the colour scheme "
         f"{getattr(page.photometric, 'name', photometric)}, but grey, RGB, palette or CMYK "
-        "was expected; convert it to RGB before."
+        f"was expected; convert it to RGB before{CHANNELS_HINT if channels is None else ''}."
+    )
+
+
+def _is_picture(page: Any) -> bool:
+    """Whether a page of several channels is one to look at, by what the file says of them."""
+    photometric, samples = int(page.photometric), page.samplesperpixel
+    transparent = bool(set(page.extrasamples) & _TRANSPARENCY)
+    return (
+        (photometric in (_RGB, _YCBCR) and (samples == 3 or (samples == 4 and transparent)))
+        or (photometric == _SEPARATED and samples in (4, 5))
+        or (samples == 2 and transparent)
     )
 
 

@@ -44,7 +44,7 @@ class Sample:
     """One picture, or for fusion a pair.
 
     Attributes:
-        image: the picture, or its values in [0, 1] ``(H, W)`` or ``(H, W, 3)``.
+        image: the picture, or its values in [0, 1] ``(H, W)`` or ``(H, W, C)``.
         other: the second one of a pair, values in [0, 1].
         target: reference mask, class index or 0/1 per label, where there is one.
     """
@@ -204,6 +204,7 @@ def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
     info = bundle.info
     choice = info.preprocessing.get("intensity")
     intensity = None if choice is None else IntensityRange.model_validate(choice)
+    channels: int = info.network.in_channels  # type: ignore[union-attr]
     if any((folder / name).is_dir() for name in ("images", "image", "train", "val", "valid", "test")):
         splits = scan_segmentation_folder(folder).splits
         # What was held back from training says more; training images are the last resort.
@@ -215,12 +216,13 @@ def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
         cases = [case for case in splits[name] if case.has_mask] or splits[name]
         return [
             Sample(
-                _unit(read_image(case.image), intensity),
+                _unit(read_image(case.image, channels=channels), intensity),
                 target=read_case_mask(case, classes) if case.has_mask else None,
             )
             for case in thinned(cases)
         ]
-    return [Sample(_unit(read_image(file), intensity)) for file in thinned(list_images(folder))]
+    files = thinned(list_images(folder))
+    return [Sample(_unit(read_image(file, channels=channels), intensity)) for file in files]
 
 
 def _shipped_pictures() -> list[Sample]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.image import Image
-from scalefuse.data.intensity import IntensityRange, resolve_intensity, resolve_range
+from scalefuse.data.intensity import IntensityRange, channel_ranges, resolve_intensity
 from scalefuse.errors import InputError
 from scalefuse.inference.sliding import mirrored_indices
 
@@ -20,10 +20,11 @@ class NetworkInput:
 
     Args:
         image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real
-            numbers in [0, 1]; for another number C of channels, an array ``(H, W, C)``.
-        in_channels: 1 (colour becomes luma), 3 (grey is repeated), or what the array has.
+            numbers in [0, 1]; for another number C of channels, ``(H, W, C)``.
+        in_channels: 1 (colour becomes luma), 3 (grey is repeated), or what the image has.
         intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures and for
-            arrays of real numbers in [0, 1].
+            arrays of real numbers in [0, 1]. Of other numbers of channels than 1 and 3, each has its own
+            ``minmax`` or ``percentile``.
 
     Raises:
         InputError: not such a picture, NaN values, values outside [0, 1], intensities that need a choice, or
@@ -41,10 +42,10 @@ class NetworkInput:
     ) -> None:
         pixels = image.pixels if isinstance(image, Image) else np.asarray(image)
         known = in_channels in (1, 3)
-        if not known and isinstance(image, Image):
+        if not known and isinstance(image, Image) and image.num_channels != in_channels:
             raise InputError(
-                f"{image.label} has {1 if pixels.ndim == 2 else 3} channel(s), but the model expects "
-                f"{in_channels}; use another model, or segment arrays (H, W, {in_channels}) from Python."
+                f"{image.label} has {image.num_channels} channel(s), but the model expects {in_channels}; "
+                f"use another model, or images of {in_channels} channels."
             )
         fits = pixels.shape[2:] in ((), (1,), (3,)) if known else pixels.shape[2:] == (in_channels,)
         if pixels.ndim not in (2, 3) or 0 in pixels.shape or not fits:
@@ -53,7 +54,7 @@ class NetworkInput:
             raise InputError(f"Expected {expected}, but got shape {pixels.shape}.")
         self.pixels: NDArray[Any] = pixels if pixels.ndim == 3 else pixels[..., None]
         self.in_channels = in_channels
-        self.low, self.high = self._range(image, intensity)
+        self.ranges = self._ranges(image, intensity)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,18 +73,21 @@ class NetworkInput:
     def resized(self, size: tuple[int, int]) -> Tensor:
         """The whole picture ``(C, *size)``, bilinear with antialiasing, one channel at a time."""
         if self.in_channels == 1 and self.pixels.shape[2] == 3:
-            channels = [self._small(self.pixels[..., channel], size) for channel in range(3)]
+            channels = [self._small(channel, size) for channel in range(3)]
             # Luma is a weighted sum: it may as well be taken after resizing.
             return self._channels_of_unit(torch.stack(channels, dim=-1).numpy())
-        small = [self._small(self.pixels[..., channel], size) for channel in range(self.pixels.shape[2])]
+        small = [self._small(channel, size) for channel in range(self.pixels.shape[2])]
         return torch.stack(small * (self.in_channels // len(small)))
 
-    def _small(self, channel: NDArray[Any], size: tuple[int, int]) -> Tensor:
-        unit = torch.from_numpy(self._unit(channel))[None, None]
+    def _small(self, channel: int, size: tuple[int, int]) -> Tensor:
+        unit = torch.from_numpy(_unit(self.pixels[..., channel], *self.ranges[channel]))[None, None]
         return F.interpolate(unit, size=size, mode="bilinear", antialias=True)[0, 0].clamp_(0, 1)
 
     def _channels(self, pixels: NDArray[Any]) -> Tensor:
-        return self._channels_of_unit(self._unit(pixels))
+        if len(set(self.ranges)) == 1:
+            return self._channels_of_unit(_unit(pixels, *self.ranges[0]))
+        units = [_unit(pixels[..., index], *bounds) for index, bounds in enumerate(self.ranges)]
+        return torch.from_numpy(np.stack(units))
 
     def _channels_of_unit(self, unit: NDArray[np.float32]) -> Tensor:
         if unit.shape[2] == 3 and self.in_channels == 1:
@@ -91,17 +95,10 @@ class NetworkInput:
         tensor = torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))
         return tensor.repeat(self.in_channels // tensor.shape[0], 1, 1)
 
-    def _unit(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        if self.high <= self.low:
-            return np.zeros(pixels.shape, np.float32)
-        exact: Any = np.float32 if pixels.dtype in (np.uint8, np.uint16, np.float32) else np.float64
-        values: NDArray[Any] = pixels.astype(exact)
-        np.subtract(values, self.low, out=values)
-        np.divide(values, self.high - self.low, out=values)
-        np.clip(values, 0, 1, out=values)
-        return values.astype(np.float32, copy=False)
-
-    def _range(self, image: Image | NDArray[Any], choice: IntensityRange | str | None) -> tuple[float, float]:
+    def _ranges(
+        self, image: Image | NDArray[Any], choice: IntensityRange | str | None
+    ) -> list[tuple[float, float]]:
+        """What becomes 0 and 1 in each channel."""
         if self.pixels.dtype.kind == "f" and not np.isfinite([self.pixels.min(), self.pixels.max()]).all():
             raise InputError(f"{_name(image)} holds NaN or infinite values, but all must be finite.")
         if choice is None and not isinstance(image, Image) and self.pixels.dtype.kind == "f":
@@ -111,11 +108,22 @@ class NetworkInput:
                     f"Expected real numbers in [0, 1], but got values from {low:g} to {high:g}; choose which "
                     "values become 0 and 1, such as 'percentile:1:99'."
                 )
-            return 0.0, 1.0
+            return [(0.0, 1.0)] * self.pixels.shape[2]
         if isinstance(image, Image):
-            return resolve_range(image.pixels, resolve_intensity(image, choice))
+            return channel_ranges(self.pixels, resolve_intensity(image, choice))
         parsed = IntensityRange.parse(choice) if isinstance(choice, str) else choice
-        return resolve_range(self.pixels, parsed or IntensityRange(mode="full"))
+        return channel_ranges(self.pixels, parsed or IntensityRange(mode="full"))
+
+
+def _unit(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    if high <= low:
+        return np.zeros(pixels.shape, np.float32)
+    exact: Any = np.float32 if pixels.dtype in (np.uint8, np.uint16, np.float32) else np.float64
+    values: NDArray[Any] = pixels.astype(exact)
+    np.subtract(values, low, out=values)
+    np.divide(values, high - low, out=values)
+    np.clip(values, 0, 1, out=values)
+    return values.astype(np.float32, copy=False)
 
 
 def _name(image: Image | NDArray[Any]) -> str:

@@ -27,7 +27,8 @@ def regions_table(
 
     Args:
         labels: ``(H, W)`` whole numbers, 0 for the background.
-        intensity: ``(H, W)``, or ``(H, W, 3)`` of which the luma counts; in any unit.
+        intensity: ``(H, W)``, or ``(H, W, 3)`` of which the luma counts, in any unit; of another number of
+            channels ``(H, W, C)`` each is measured.
         spacing: mm between rows and between columns; adds ``area_mm2`` and ``equivalent_diameter_mm``, and
             eccentricity is then that of the shape in mm.
         band_pixels: pixels looked at together.
@@ -35,7 +36,8 @@ def regions_table(
     Returns:
         One row per label that occurs, ascending: ``label``, ``area_px``, ``centroid_row``,
         ``centroid_column``, ``top``, ``left``, ``bottom``, ``right`` (the last two exclusive),
-        ``equivalent_diameter_px``, ``eccentricity`` in [0, 1], and ``mean_intensity`` where given.
+        ``equivalent_diameter_px``, ``eccentricity`` in [0, 1], and where given ``mean_intensity``, or
+        ``mean_intensity_1`` to ``mean_intensity_C``.
 
     Raises:
         InputError: labels that are not whole numbers from 0 on, sizes that differ, or a spacing that is not
@@ -73,7 +75,8 @@ def regions_table(
             "eccentricity": _eccentricity(rows_2, columns_2, mixed),
         }
         if intensity is not None:
-            region["mean_intensity"] = float(sums.intensity[label]) / n
+            for name, channel in zip(intensity_columns(intensity), sums.intensity, strict=True):
+                region[name] = float(channel[label]) / n
         if spacing is not None:
             area = n * row_mm * column_mm
             region["area_mm2"] = area
@@ -82,19 +85,35 @@ def regions_table(
     return table
 
 
+def intensity_columns(intensity: NDArray[Any]) -> list[str]:
+    """The columns of a table that hold the mean intensities.
+
+    Args:
+        intensity: as :func:`regions_table` takes it.
+
+    Example:
+        >>> intensity_columns(np.zeros((4, 4, 3))), intensity_columns(np.zeros((4, 4, 2)))
+        (['mean_intensity'], ['mean_intensity_1', 'mean_intensity_2'])
+    """
+    if intensity.shape[2:] in ((), (3,)):
+        return ["mean_intensity"]
+    return [f"mean_intensity_{channel + 1}" for channel in range(intensity.shape[2])]
+
+
 class _Sums:
     """Sums over the pixels of each label, ``(largest label + 1,)``; the background's stay zero."""
 
-    def __init__(self, size: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, size: int, shape: tuple[int, ...], num_intensities: int) -> None:
         self.count, self.row, self.column = (np.zeros(size, np.int64) for _ in range(3))
         self.row_row, self.column_column, self.row_column = (np.zeros(size, np.int64) for _ in range(3))
         self.top, self.left = np.full(size, shape[0]), np.full(size, shape[1])
         self.bottom, self.right = np.full(size, -1), np.full(size, -1)
-        self.intensity = np.zeros(size)
+        self.intensity = np.zeros((num_intensities, size))
 
 
 def _accumulate(labels: NDArray[Any], intensity: NDArray[Any] | None, band_pixels: int) -> _Sums:
-    sums = _Sums(int(labels.max(initial=0)) + 1, labels.shape)
+    num_intensities = 0 if intensity is None else len(intensity_columns(intensity))
+    sums = _Sums(int(labels.max(initial=0)) + 1, labels.shape, num_intensities)
     for band in row_bands(labels.shape, band_pixels):
         row, column = np.nonzero(labels[band])
         label = labels[band][row, column].astype(np.intp)
@@ -119,13 +138,20 @@ def _accumulate(labels: NDArray[Any], intensity: NDArray[Any] | None, band_pixel
         np.maximum.at(sums.right, label, column)
         if intensity is not None:
             # Pixel after pixel onto the running sum, so that rounding does not depend on the bands.
-            np.add.at(sums.intensity, label, _grey(intensity[band])[row - band.start, column])
+            for of_channel, values in zip(sums.intensity, _measured(intensity[band]), strict=True):
+                np.add.at(of_channel, label, values[row - band.start, column])
     return sums
 
 
-def _grey(band: NDArray[Any]) -> NDArray[np.float64]:
-    grey = to_luma_chroma(band)[0] if band.ndim == 3 else band
-    return grey.astype(np.float64)
+def _measured(band: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """The values that are averaged: grey ones, luma, or those of each channel."""
+    if band.ndim == 2:
+        channels = [band]
+    elif band.shape[2] == 3:
+        channels = [to_luma_chroma(band)[0]]
+    else:
+        channels = [band[..., channel] for channel in range(band.shape[2])]
+    return [channel.astype(np.float64) for channel in channels]
 
 
 def _eccentricity(rows_2: float, columns_2: float, mixed: float) -> float:
@@ -141,12 +167,10 @@ def _check(labels: NDArray[Any], intensity: NDArray[Any] | None, spacing: tuple[
             f"Expected labels (H, W) of whole numbers from 0 on, but got {labels.dtype} of shape "
             f"{labels.shape}; number the objects of a mask with label_instances first."
         )
-    if intensity is not None and (
-        intensity.shape[:2] != labels.shape or intensity.shape[2:] not in ((), (3,))
-    ):
+    if intensity is not None and (intensity.shape[:2] != labels.shape or intensity.ndim not in (2, 3)):
         raise InputError(
-            f"Expected intensities of the labels' size {labels.shape}, grey or with 3 channels, but got "
-            f"shape {intensity.shape}."
+            f"Expected intensities (H, W) or (H, W, C) of the labels' size {labels.shape}, but got shape "
+            f"{intensity.shape}."
         )
     if spacing is not None and not all(np.isfinite(part) and part > 0 for part in spacing):
         raise InputError(f"Expected a spacing (rows, columns) of positive mm, but got {spacing}.")

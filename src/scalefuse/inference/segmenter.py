@@ -77,8 +77,8 @@ class Segmenter:
         labels: names of the classes. One name, or two with the background first, for a binary mask; several
             with the background first; or, with ``multi_label``, one per label.
         multi_label: whether a pixel may carry several labels.
-        in_channels: channels that the network expects: 3 (grey is repeated), 1 (colour becomes luma), or any
-            other number of an array.
+        in_channels: channels that the network expects: 3 (grey is repeated), 1 (colour becomes luma), or
+            another number, which every image must have.
         size_multiple: what height and width must be divisible by.
         resize: height and width to which images were resized in training; ``None`` for none.
         intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures.

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.data.colour import shown
+
 COLOURS = ((255, 214, 0), (0, 229, 255), (255, 64, 129), (118, 255, 3), (255, 145, 0), (179, 136, 255))
 _STRIP_ROWS = 1024
 
@@ -16,7 +18,7 @@ def overlay(pixels: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.uint8]:
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, 3)``; 8-bit values are shown as they are, others from their
-            smallest to their largest.
+            smallest to their largest. Of other numbers of channels a mean is shown.
         mask: Boolean ``(H, W)``, class indices ``(H, W)`` with 0 for the background, or Boolean
             ``(K, H, W)``.
 
@@ -30,6 +32,7 @@ def overlay(pixels: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.uint8]:
         >>> int((drawn[..., 0] > 0).sum()), drawn[2, 2].tolist()
         (8, [0, 0, 0])
     """
+    pixels = shown(pixels)
     height, width = pixels.shape[:2]
     drawn = np.empty((height, width, 3), np.uint8)
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(pixels.min()), float(pixels.max()))

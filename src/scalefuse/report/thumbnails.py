@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.data.colour import shown
 from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
 from scalefuse.data.soft_edges import has_soft_edges
@@ -43,9 +44,10 @@ def thumbnail_uri(image: Path | Image, masks: Sequence[Path | None] = (), *, sid
     from PIL import Image as Pillow
 
     try:
-        pixels = (image if isinstance(image, Image) else read_image(image)).pixels
+        pixels = (image if isinstance(image, Image) else read_image(image, channels="any")).pixels
     except InputError:
         return None
+    pixels = shown(pixels)
     if pixels.dtype != np.uint8:
         low, high = np.percentile(pixels, (1, 99))
         pixels = (np.clip((pixels - low) / max(float(high - low), 1e-12), 0, 1) * 255).astype(np.uint8)

@@ -39,6 +39,7 @@ class CheckOptions:
         columns: for a CSV file, which columns mean what.
         images: for a CSV file, the folder that its paths start from.
         multi_label: for classification, whether an image may carry several labels; found where None.
+        channels: for segmentation, how many channels the images have where these are no pictures.
     """
 
     classes: str | MaskClasses | tuple[str, ...] | None = None
@@ -48,6 +49,7 @@ class CheckOptions:
     columns: TableColumns | None = None
     images: Path | None = None
     multi_label: bool | None = None
+    channels: int | None = None
 
 
 def check_data(
@@ -103,6 +105,7 @@ def check_data(
             source,
             classes=_mask_classes(source, options.classes),
             intensity=options.intensity,
+            channels=options.channels or 3,
             groups_csv=options.groups_csv,
             group_column=options.group_column,
             progress=progress,
@@ -195,5 +198,7 @@ def _fill_in(options: CheckOptions, layout: Layout, config: str | Path) -> Check
     if isinstance(run, ClassificationRun):
         images = run.data.images and expand_path(run.data.images)
         found = replace(found, columns=run.data.columns, images=images, multi_label=run.data.multi_label)
+    else:
+        found = replace(found, channels=run.network.in_channels)
     chosen = {name: value for name, value in vars(options).items() if value is not None}
     return replace(found, **chosen)

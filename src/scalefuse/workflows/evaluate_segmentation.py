@@ -274,7 +274,7 @@ def _sheet(
                 continue
             seen.add(index)
             case = cases[names[index]]
-            image = read_image(case.image)
+            image = read_image(case.image, channels=masks.channels)
             pixels = image.pixels
             wanted = read_case_mask(case, masks.classes)
             wanted = wanted.astype(bool) if masks.classes is None or wanted.ndim == 3 else wanted

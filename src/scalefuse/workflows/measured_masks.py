@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses, read_mask
-from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.data.read import Channels, image_stem, list_images, read_image
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.errors import InputError
 from scalefuse.inference.postprocessing import PostProcessing
@@ -30,12 +30,14 @@ class MeasuredMasks(Protocol):
         labels: names of the classes, as :class:`~scalefuse.inference.segmenter.Segmenter` takes them.
         multi_label: whether a pixel may carry several labels.
         postprocessing: how probabilities become a mask; None for the threshold 0.5.
+        channels: how the images are read; see :func:`~scalefuse.data.read.read_image`.
     """
 
     classes: MaskClasses | None
     labels: tuple[str, ...]
     multi_label: bool
     postprocessing: PostProcessing | None
+    channels: Channels
 
     def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
         """Probabilities ``(H, W)`` or ``(K, H, W)`` of the reference's size, and mm between pixels."""
@@ -72,6 +74,7 @@ class ModelMasks:
         self.segmenter = segmenter
         self.classes = model_classes(segmenter) if classes is None else classes
         self.labels, self.multi_label = segmenter.labels, segmenter.multi_label
+        self.channels: Channels = segmenter.in_channels
         self.postprocessing: PostProcessing | None = segmenter.postprocessing
         choice = segmenter.intensity
         self._faint = FaintPictures(IntensityRange.parse(choice) if isinstance(choice, str) else choice)
@@ -83,7 +86,7 @@ class ModelMasks:
         Raises:
             InputError: image and reference differ in size.
         """
-        image = _read_image(case, target)
+        image = _read_image(case, target, self.channels)
         found = self.segmenter.segment(image)
         assert found.probability is not None
         self._faint.look(case.image.name, image)
@@ -121,6 +124,7 @@ class ReadyMasks:
         self.folder, self.classes = folder, classes
         self.multi_label = classes is not None and classes.multi_label
         self.labels = BINARY.names if classes is None else classes.names
+        self.channels: Channels = "any"
         self.postprocessing: PostProcessing | None = None
         self._places = Places()
         self._files = _by_stem(folder)
@@ -148,7 +152,7 @@ class ReadyMasks:
         if mask.ndim == 2 and len(self.labels) > 2:
             # Sure of one class, as uint8 over its whole range.
             mask = np.stack([mask == index for index in range(len(self.labels))])
-        image = _read_image(case, target)
+        image = _read_image(case, target, self.channels)
         _look_at(self._places, case, image, *self._files_of(case).values())
         return mask.astype(np.uint8) * np.uint8(255), _spacing(image)
 
@@ -219,8 +223,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return {image_stem(file): file for file in list_images(folder)}
 
 
-def _read_image(case: SegmentationCase, target: NDArray[Any]) -> Image:
-    image = read_image(case.image)
+def _read_image(case: SegmentationCase, target: NDArray[Any], channels: Channels) -> Image:
+    image = read_image(case.image, channels=channels)
     if image.size != target.shape[-2:]:
         raise InputError(
             f"{case.image}: has {image.size[0]}×{image.size[1]} pixels, but its mask has "

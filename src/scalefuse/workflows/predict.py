@@ -39,15 +39,17 @@ _REGION_COLUMNS = (
     "right",
     "equivalent_diameter_px",
     "eccentricity",
-    "mean_intensity",
 )
 _MOST_IN_PNG = 65535
 _REGION_COLUMNS_MM = ("area_mm2", "equivalent_diameter_mm")
 
 
-def _region_columns(spacing: tuple[float, float] | None) -> tuple[str, ...]:
+def _region_columns(image: Image, spacing: tuple[float, float] | None) -> tuple[str, ...]:
     """The columns of a table with objects, for one without."""
-    return _REGION_COLUMNS if spacing is None else (*_REGION_COLUMNS, *_REGION_COLUMNS_MM)
+    from scalefuse.inference.regions import intensity_columns
+
+    in_mm = () if spacing is None else _REGION_COLUMNS_MM
+    return (*_REGION_COLUMNS, *intensity_columns(image.pixels), *in_mm)
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class _Work:
             any((self.output / name).exists() for name in names) for names in self._names(image_stem(file))
         ):
             return None
-        image = read_image(file)
+        image = read_image(file, channels=self.segmenter.in_channels)
         self.faint.look(file.name, image)
         return image
 
@@ -300,7 +302,7 @@ class _Work:
                 rows = regions_table(numbered, intensity=image.pixels, spacing=spacing)
                 table += rows if label is None else [{"class": label, **row} for row in rows]
         if self.options.regions:
-            columns = (*(() if classes[0][0] is None else ("class",)), *_region_columns(spacing))
+            columns = (*(() if classes[0][0] is None else ("class",)), *_region_columns(image, spacing))
             path = self.output / f"{stem}_regions.csv"
             write_csv(path, table, columns=None if table else columns)
             written.append(path)

@@ -261,7 +261,7 @@ def _fit_on_validation(
     # Masks and 8-bit maps of a few thousand validation images fit into memory.
     found, wanted = [], []
     for case in cases:
-        probability = segmenter.segment(read_image(case.image)).probability
+        probability = segmenter.segment(read_image(case.image, channels=segmenter.in_channels)).probability
         assert probability is not None
         found.append((probability // 257).astype(np.uint8))
         wanted.append(read_case_mask(case, data.classes))
@@ -301,6 +301,7 @@ def _check(
         expand_path(data.folder),
         classes=data.classes,
         intensity=data.intensity,
+        channels=config.network.in_channels,
         groups_csv=data.groups_csv and expand_path(data.groups_csv),
         group_column=data.group_column,
     )
