@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from scalefuse.data import read
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.check_segmentation import check_segmentation
+from scalefuse.data.classification_input import to_unit_tensor
 from scalefuse.data.colour import shown
+from scalefuse.data.duplicates import find_near_duplicates, fingerprint
 from scalefuse.data.intensity import IntensityRange, channel_ranges, to_unit
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase
@@ -17,6 +20,7 @@ from scalefuse.errors import InputError
 from scalefuse.inference.network_input import NetworkInput
 from scalefuse.report.overlay import overlay
 from scalefuse.report.thumbnails import thumbnail_uri
+from scalefuse.workflows.workload import job_of
 
 
 def values(channels, dtype=np.uint16):
@@ -88,6 +92,76 @@ def test_transparency_is_a_channel_only_where_four_are_asked_for(tmp_path):
         )
 
 
+def test_what_looks_like_a_picture_is_one_where_nothing_is_said(tmp_path):
+    pixels = values(4, np.uint8)
+    for name, options in {
+        "rgbx": {"photometric": "rgb", "extrasamples": ["unspecified"]},
+        "cmyk": {"photometric": "separated"},
+        "la": {"photometric": "minisblack", "extrasamples": ["unassalpha"]},
+    }.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, pixels[..., :2] if name == "la" else pixels, planarconfig="contig", **options)
+        picture = read_image(path).pixels
+        np.testing.assert_array_equal(read_image(path, channels="any").pixels, picture)
+        assert picture.shape[2:] == (() if name == "la" else (3,))
+
+
+def test_a_negative_is_one_in_every_layout(tmp_path):
+    pixels = values(4, np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", planarconfig="contig")
+    tifffile.imwrite(tmp_path / "b.tif", pixels.transpose(2, 0, 1), photometric="miniswhite")
+    for name in ("a.tif", "b.tif"):
+        np.testing.assert_array_equal(read_image(tmp_path / name, channels=4).pixels, 255 - pixels)
+
+
+def test_the_largest_image_is_that_of_colour(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "MAX_PIXELS", 12 * 17)
+    tifffile.imwrite(tmp_path / "rgb.tif", values(3, np.uint8), photometric="rgb")
+    for channels in (None, "any"):
+        assert read_image(tmp_path / "rgb.tif", channels=channels).size == (12, 17)
+    for kind, name in KINDS:
+        path = written(tmp_path / name, kind, values(6))
+        for channels in (6, "any"):
+            with pytest.raises(InputError, match=r"12×17 pixels \(.*\) of 6 channels are more than"):
+                read_image(path, channels=channels)
+
+
+def test_what_to_do_is_said_where_it_helps(tmp_path):
+    four, three = (
+        written(tmp_path / f"{count}.nii", "last axis", values(count, np.int16)) for count in (4, 3)
+    )
+    pages = written(tmp_path / "3.tif", "pages", values(3))
+    with pytest.raises(InputError, match=r"own, or train a model of 4 channels \(network.in_channels\)"):
+        read_image(four, channels=3)
+    for path in (three, pages):
+        with pytest.raises(InputError, match="or write its channels as a TIFF in RGB"):
+            read_image(path, channels=3)
+    # Masks, classes and pairs have no network that could see more.
+    with pytest.raises(InputError, match=r"save the slice that you need as a file of its own\.$"):
+        read_image(four)
+    with pytest.raises(InputError, match=r"one slice with 5 channels \(H×W×5\) was expected"):
+        read_image(four, channels=5)
+    assert read_image(four, channels=4).unit == "arbitrary"
+    with pytest.raises(InputError, match=r"4\.nii: has 4 channels, but classifiers see grey or colour"):
+        to_unit_tensor(read_image(four, channels=4), "minmax", 3)
+
+
+def test_a_job_is_measured_by_what_its_files_hold(tmp_path):
+    files = [written(tmp_path / f"{kind}.tif", kind, values(6)) for kind in ("contig", "separate", "pages")]
+    assert job_of(files).megapixels == pytest.approx(3 * 12 * 17 * 2 / 1e6)
+    tifffile.imwrite(tmp_path / "rgb.tif", values(3, np.uint8), photometric="rgb")
+    assert job_of([tmp_path / "rgb.tif"]).megapixels == pytest.approx(12 * 17 / 1e6)
+
+
+def test_a_bright_channel_hides_no_other_from_the_search_for_copies():
+    generator = np.random.default_rng(0)
+    bright = generator.random((64, 64)) * 40_000
+    first, second = (np.stack([bright, 200 * generator.random((64, 64))], axis=-1) for _ in range(2))
+    assert find_near_duplicates([fingerprint(first), fingerprint(second)]) == []
+    copy = find_near_duplicates([fingerprint(first), fingerprint(first[::-1] * 0.5 + 3)])
+    assert copy[0].correlation > 0.99
+
+
 def test_rows_written_as_pages_are_explained(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", values(4), photometric="minisblack")
     with pytest.raises(InputError, match=r"holds 12 pages.*planarconfig='contig'"):
@@ -138,6 +212,13 @@ def test_channels_are_shown_as_a_mean_of_what_each_of_them_shows(tmp_path):
     pixels = np.zeros((4, 4, 2), np.uint16)
     pixels[0, :, 0], pixels[:, 0, 1] = 7, 60_000
     assert shown(pixels)[:2, :2].tolist() == [[255, 128], [128, 0]]
+    hot = np.random.default_rng(0).integers(100, 4000, (64, 64, 2)).astype(np.uint16)
+    without = shown(hot)
+    hot[5, 5] = 65535
+    assert np.abs(shown(hot).astype(int) - without)[6:].max() <= 3
+    wide = np.zeros((1, 2, 2), np.int32)
+    wide[0, 0, 0], wide[0, 1, 0] = 2**24 + 1, 2**24 + 3
+    assert shown(wide).tolist() == [[0, 128]]
     drawn = overlay(pixels, np.zeros((4, 4), bool))
     np.testing.assert_array_equal(drawn, np.repeat(shown(pixels)[..., None], 3, axis=2))
     path = written(tmp_path / "a.tif", "contig", pixels)

@@ -135,3 +135,10 @@ def test_many_pictures_are_thinned_out():
     assert len(kept) == 50
     assert (kept[0], kept[-1]) == (0, 999)
     assert set(np.diff(kept)) <= {20, 21}
+
+
+def test_a_model_of_other_channels_is_not_checked_on_shipped_pictures(segmentation_bundle):
+    network = segmentation_bundle.info.network.model_copy(update={"in_channels": 4})
+    info = segmentation_bundle.info.model_copy(update={"network": network})
+    with pytest.raises(InputError, match=r"sees 4 channels, and no such pictures .* \(--images\)"):
+        find_samples(replace(segmentation_bundle, info=info), None)

@@ -59,7 +59,7 @@ class CaseStatistics:
         masks: the mask files.
         group: such as the patient, or ``None``.
         size: height and width of the image.
-        channels: 1 or 3.
+        channels: 1, 3, or another number that all are read with.
         number_type: of the pixels, such as ``uint8``.
         low: smallest pixel value.
         high: largest pixel value.

@@ -129,6 +129,11 @@ def to_unit_tensor(image: Image | NDArray[Any], intensity: IntensityRange | None
             f"{image.label}: has {height}×{width} pixel(s) (height×width), but at least "
             f"{MIN_SIDE}×{MIN_SIDE} are needed; take it away or export it again."
         )
+    if image.num_channels not in (1, 3):
+        raise InputError(
+            f"{image.label}: has {image.num_channels} channels, but classifiers see grey or colour; give one "
+            "of these."
+        )
     unit, _ = to_unit(image.pixels, resolve_intensity(image, intensity))
     if unit.ndim == 3:
         if bool((unit[..., :1] == unit[..., 1:]).all()):

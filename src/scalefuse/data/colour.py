@@ -9,6 +9,7 @@ from scalefuse.errors import InputError
 
 # ITU-R BT.601 luma weights of red, green and blue; full range, as in JPEG.
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
+_SAMPLED_PIXELS = 2**20
 
 
 def to_luma_chroma(rgb: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -114,8 +115,8 @@ def is_effectively_grey(rgb: NDArray[Any], *, tolerance: float = 2 / 255) -> boo
 def shown(pixels: NDArray[Any]) -> NDArray[Any]:
     """What to show of an image: grey and colour as they are, of other numbers of channels a mean.
 
-    Channels may be of very different brightness; for the mean each is stretched from its smallest to its
-    largest value.
+    Channels may be of very different brightness; for the mean each is stretched from its first to its 99th
+    percentile.
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, C)``.
@@ -129,11 +130,13 @@ def shown(pixels: NDArray[Any]) -> NDArray[Any]:
     """
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
+    step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / _SAMPLED_PIXELS)))
     total = np.zeros(pixels.shape[:2], np.float32)
     for channel in range(pixels.shape[2]):
         values = pixels[..., channel]
-        low, high = float(values.min()), float(values.max())
-        total += (values.astype(np.float32) - low) / max(high - low, 1e-12)
+        low, high = (float(bound) for bound in np.percentile(values[::step, ::step], (1, 99)))
+        share = (values.astype(np.float64) - low) / max(high - low, 1e-12)
+        total += np.clip(share, 0, 1, out=share)
     mean: NDArray[np.uint8] = np.rint(total * (255 / pixels.shape[2])).astype(np.uint8)
     return mean
 

@@ -66,10 +66,15 @@ def fingerprint(pixels: NDArray[Any]) -> Fingerprint:
         True
     """
     values = pixels.astype(np.float32)
-    # A product with thirds is several times faster than a mean over the short last axis.
     grey = values
     if values.ndim == 3:
-        grey = values @ np.full(values.shape[2], 1 / values.shape[2], np.float32)
+        weights = np.ones(values.shape[2], np.float32)
+        if len(weights) != 3:
+            # Channels that are no colours may be of very different brightness; each counts as much.
+            spreads = values.std(axis=(0, 1), dtype=np.float64)
+            weights = np.where(spreads > 0, 1 / np.maximum(spreads, 1e-30), 0).astype(np.float32)
+        # A product with weights is several times faster than a mean over the short last axis.
+        grey = values @ (weights / np.float32(len(weights)))
     thumbnail = shrink(grey, THUMBNAIL_SIDE)
     thumbnail -= thumbnail.mean()
     spread = float(np.abs(thumbnail).max())

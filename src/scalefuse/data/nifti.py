@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Geometry, Image
-from scalefuse.data.read import CHANNELS_HINT, Channels, check_size, silenced
+from scalefuse.data.read import Channels, channels_hint, check_size, silenced
 from scalefuse.errors import InputError
 
 _RGB_FIELDS = ("R", "G", "B")
@@ -37,21 +37,23 @@ def read_nifti(path: Path, channels: Channels = None) -> Image:
             volume = (Nifti2Image if _is_nifti2(path) else Nifti1Image).from_filename(path, mmap=False)
         shape = tuple(int(length) for length in volume.shape)
         axes, num_channels = _plane_axes(shape), 1
-        if len(axes) == 3 and (channels == "any" or shape[axes[2]] == channels):
+        wanted = None if channels in (1, 3) else channels
+        if len(axes) == 3 and (wanted == "any" or shape[axes[2]] == wanted):
             num_channels = shape[axes[2]]
             shape = tuple(1 if axis == axes[2] else length for axis, length in enumerate(shape))
             axes = axes[:2]
         if len(axes) != 2:
-            wanted = "" if channels is None else f", or one with {channels} channels (H×W×{channels}),"
-            hint = CHANNELS_HINT if channels is None else ""
+            slices = f"one slice with {wanted} channels (H×W×{wanted})" if wanted else "one slice (H×W)"
+            hint = channels_hint(channels, shape[axes[2]]) if len(axes) == 3 else ""
             raise InputError(
-                f"{path}: holds an array of {'×'.join(map(str, shape))} voxels, but one slice (H×W){wanted} "
-                f"was expected; save the slice that you need as a file of its own{hint}."
+                f"{path}: holds an array of {'×'.join(map(str, shape))} voxels, but {slices} was expected; "
+                f"save the slice that you need as a file of its own{hint}."
             )
         height, width = shape[axes[0]], shape[axes[1]]
-        check_size(path, height * num_channels, width)
+        check_size(path, height, width, num_channels)
         pixels = np.asanyarray(volume.dataobj)
-        if pixels.dtype.names and num_channels == 1:
+        in_colour = pixels.dtype.names is not None and num_channels == 1
+        if in_colour:
             if pixels.dtype.names[:3] != _RGB_FIELDS:
                 raise InputError(
                     f"{path}: holds {pixels.dtype} values, but numbers or RGB were expected; convert it."
@@ -84,7 +86,7 @@ def read_nifti(path: Path, channels: Channels = None) -> Image:
         nifti_header=volume.header.copy(),
         nifti_shape=shape,
     )
-    unit = "grey level" if pixels.ndim == 3 else "arbitrary"
+    unit = "grey level" if in_colour else "arbitrary"
     return Image(pixels, kind="nifti", unit=unit, geometry=geometry, source=path)  # type: ignore[arg-type]
 
 

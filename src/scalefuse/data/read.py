@@ -14,7 +14,8 @@ from scalefuse.data.image import Image
 from scalefuse.errors import InputError
 
 MAX_PIXELS = 2**28
-"""More rows times columns than this are refused from the header, before anything is decoded."""
+"""More rows times columns than this are refused from the header, before anything is decoded; of more than
+three channels, as many fewer."""
 
 IMAGE_SUFFIXES = (
     ".nii.gz",
@@ -39,9 +40,6 @@ _DICOM_PREAMBLE = 132
 
 Channels = int | Literal["any"] | None
 """How many channels a file should have; see :func:`read_image`."""
-
-CHANNELS_HINT = ", or segment with a model of so many channels (network.in_channels)"
-"""What else may be done with a file of too many of them."""
 
 
 def read_image(path: Path | str, *, channels: Channels = None) -> Image:
@@ -87,7 +85,7 @@ def read_image(path: Path | str, *, channels: Channels = None) -> Image:
     path = Path(path)
     head = _read_head(path)
     try:
-        image = _read(path, head, None if channels in (1, 3) else channels)
+        image = _read(path, head, channels)
     except MemoryError as error:
         raise InputError(
             f"{path}: not enough memory for its pixels; close other programs or cut it."
@@ -109,6 +107,26 @@ def other_channels(path: Path, found: int, wanted: int) -> InputError:
         f"{path}: has {found} channel(s), but {wanted} are expected; give TIFF files of {wanted} channels or "
         f"grey pages, or NIfTI files with {wanted} along the last axis."
     )
+
+
+def channels_hint(channels: Channels, found: int) -> str:
+    """What else may be done with a file of many channels where a network of 1 or 3 is to see it.
+
+    Args:
+        channels: as asked for; other numbers than 1 and 3 need no hint, and nothing is known of ``None``.
+        found: those of the file.
+
+    Example:
+        >>> channels_hint(3, 4)
+        ', or train a model of 4 channels (network.in_channels)'
+        >>> channels_hint(3, 3), channels_hint(None, 4)
+        (', or write its channels as a TIFF in RGB', '')
+    """
+    if channels not in (1, 3):
+        return ""
+    if found == 3:
+        return ", or write its channels as a TIFF in RGB"
+    return f", or train a model of {found} channels (network.in_channels)"
 
 
 def require_finite(pixels: NDArray[Any], name: Path | str) -> None:
@@ -167,13 +185,14 @@ def _read_head(path: Path) -> bytes:
     return head
 
 
-def check_size(path: Path, height: int, width: int) -> None:
+def check_size(path: Path, height: int, width: int, channels: int = 1) -> None:
     """Refuse a picture by the size in its header, before any memory is taken.
 
     Args:
         path: the file, for the message.
         height: rows.
         width: columns.
+        channels: those of the file; more than three count for more pixels.
 
     Raises:
         InputError: no pixels at all, or more than :data:`MAX_PIXELS`.
@@ -187,9 +206,11 @@ def check_size(path: Path, height: int, width: int) -> None:
         raise InputError(
             f"{path}: the header gives {height}×{width} pixels; the file is damaged, copy it again."
         )
-    if height * width > MAX_PIXELS:
+    most = int(MAX_PIXELS / max(1, channels / 3))
+    if height * width > most:
+        of = f" of {channels} channels" if channels > 3 else ""
         raise InputError(
-            f"{path}: {height}×{width} pixels (height×width) are more than the {MAX_PIXELS} allowed; "
+            f"{path}: {height}×{width} pixels (height×width){of} are more than the {most} allowed; "
             "cut the image into smaller ones."
         )
 

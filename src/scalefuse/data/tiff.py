@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
 from scalefuse.data.raster import apply_orientation, drop_alpha
-from scalefuse.data.read import CHANNELS_HINT, Channels, check_size, other_channels, silenced
+from scalefuse.data.read import Channels, channels_hint, check_size, other_channels, silenced
 from scalefuse.errors import InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
@@ -47,7 +47,7 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
             full = [page for page in pages if not page.subfiletype & _REDUCED_COPY] or pages[:1]
             if len(full) == 1:
                 pixels = _decode(path, full[0], channels)
-            elif channels == "any" or len(full) == channels:
+            elif channels == "any" or (channels not in (1, 3) and len(full) == channels):
                 pixels = _stack(path, full)
             else:
                 raise InputError(_other_pages(path, full, channels))
@@ -65,8 +65,8 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
 def _other_pages(path: Path, pages: list[Any], channels: Channels) -> str:
     """What to say of another number of pages than expected."""
     text = f"{path}: holds {len(pages)} pages, but one picture"
-    if channels is None:
-        return f"{text} was expected; split it{CHANNELS_HINT}."
+    if channels in (None, 1, 3):
+        return f"{text} was expected; split it{channels_hint(channels, len(pages))}."
     text += f" of {channels} channels, or {channels} grey pages, was expected"
     if pages[0].imagewidth == channels:
         # What tifffile makes of (H, W, C) where nothing says that the last axis is channels.
@@ -76,7 +76,7 @@ def _other_pages(path: Path, pages: list[Any], channels: Channels) -> str:
 
 def _stack(path: Path, pages: list[Any]) -> NDArray[Any]:
     """Grey pages as channels."""
-    check_size(path, pages[0].imagelength * len(pages), pages[0].imagewidth)
+    check_size(path, pages[0].imagelength, pages[0].imagewidth, len(pages))
     alike = {(page.imagelength, page.imagewidth, str(page.dtype)) for page in pages}
     planes = [_decode(path, page, None) for page in pages] if len(alike) == 1 else []
     if not planes or any(plane.ndim != 2 for plane in planes):
@@ -89,17 +89,18 @@ def _stack(path: Path, pages: list[Any]) -> NDArray[Any]:
 
 def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
-    check_size(path, height, width)
-    if isinstance(channels, int) and samples != channels:
-        raise other_channels(path, samples, channels)
-    many = samples == channels or (channels == "any" and samples > 1)
+    wanted = None if channels in (1, 3) else channels
+    if isinstance(wanted, int) and samples != wanted:
+        check_size(path, height, width)
+        raise other_channels(path, samples, wanted)
+    many = samples == wanted or (wanted == "any" and samples > 1 and not _is_picture(page))
+    check_size(path, height, width, samples if many else 1)
+    hint = channels_hint(channels, samples)
     if page.imagedepth != 1 or not (1 <= samples <= 5 or many):
         raise InputError(
             f"{path}: {page.imagedepth} planes of {samples} channels, but one picture of at most 3 channels "
-            f"and transparency was expected; split it{CHANNELS_HINT if channels is None else ''}."
+            f"and transparency was expected; split it{hint}."
         )
-    if many:
-        check_size(path, height * samples, width)
     end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
     too_few = len(page.dataoffsets) < math.prod(page.chunked)
     if too_few or end > path.stat().st_size or 0 in page.databytecounts:
@@ -113,8 +114,8 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     if pixels.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {pixels.dtype} numbers, but integers or real numbers were expected.")
     photometric = int(page.photometric)
-    if many and not (channels == "any" and _is_picture(page)):
-        return np.ascontiguousarray(pixels)
+    if many:
+        return np.ascontiguousarray(_negative(pixels) if photometric == _WHITE_IS_ZERO else pixels)
     if photometric == _PALETTE and page.colormap is not None:
         # The colour map holds 16-bit entries; an 8-bit index stands for an 8-bit picture in every viewer.
         table = np.asarray(page.colormap)
@@ -124,11 +125,10 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     if samples == 2 and not set(page.extrasamples) & _TRANSPARENCY:
         raise InputError(
             f"{path}: 2 channels, neither of them marked as transparency, but grey or RGB was expected; "
-            f"split it into pictures of one channel{CHANNELS_HINT if channels is None else ''}."
+            f"split it into pictures of one channel{hint}."
         )
     if photometric == _WHITE_IS_ZERO and samples <= 2:
-        grey = pixels[..., 0]
-        return np.ascontiguousarray(np.iinfo(grey.dtype).max - grey if grey.dtype.kind == "u" else -grey)
+        return np.ascontiguousarray(_negative(pixels[..., 0]))
     if photometric == _BLACK_IS_ZERO and samples <= 2:
         return drop_alpha(pixels[..., :1])
     if photometric in (_RGB, _YCBCR) and samples in (3, 4):
@@ -136,8 +136,12 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     raise InputError(
         f"{path}: {samples} channels with the colour scheme "
         f"{getattr(page.photometric, 'name', photometric)}, but grey, RGB, palette or CMYK "
-        f"was expected; convert it to RGB before{CHANNELS_HINT if channels is None else ''}."
+        f"was expected; convert it to RGB before{hint}."
     )
+
+
+def _negative(pixels: NDArray[Any]) -> NDArray[Any]:
+    return np.iinfo(pixels.dtype).max - pixels if pixels.dtype.kind == "u" else -pixels
 
 
 def _is_picture(page: Any) -> bool:
@@ -145,7 +149,7 @@ def _is_picture(page: Any) -> bool:
     photometric, samples = int(page.photometric), page.samplesperpixel
     transparent = bool(set(page.extrasamples) & _TRANSPARENCY)
     return (
-        (photometric in (_RGB, _YCBCR) and (samples == 3 or (samples == 4 and transparent)))
+        (photometric in (_RGB, _YCBCR) and samples in (3, 4))
         or (photometric == _SEPARATED and samples in (4, 5))
         or (samples == 2 and transparent)
     )

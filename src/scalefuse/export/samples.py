@@ -94,6 +94,12 @@ def find_samples(bundle: Bundle, folder: Path | None, *, smallest_pair: int = 1)
     if folder is not None and not folder.is_dir() and not (task == "classification" and folder.is_file()):
         what = "is a file" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {what}, but a folder of pictures was expected; check the name.")
+    channels = getattr(bundle.info.network, "in_channels", 3)
+    if task == "segmentation" and folder is None and channels not in (1, 3):
+        raise InputError(
+            f"{bundle.info.name} sees {channels} channels, and no such pictures come with ScaleFuse; give a "
+            "folder of yours (--images)."
+        )
     if task == "fusion":
         found = _phantoms() if folder is None else _pairs(folder, smallest_pair)
     elif task == "segmentation":

@@ -186,7 +186,7 @@ class Segmenter:
 
         Args:
             image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real numbers in
-                [0, 1]. Where the network expects C channels that are neither 1 nor 3, an array ``(H, W, C)``.
+                [0, 1]. Where the network expects C channels that are neither 1 nor 3, ``(H, W, C)``.
             keep_probability: whether to return the probabilities as well.
 
         Raises:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from scalefuse.data.read import silenced
 from scalefuse.inference.engines.choice import Job
 
 _SAMPLED = 32
@@ -28,15 +29,27 @@ def job_of(files: Sequence[Path]) -> Job:
     return Job(len(files), mean * len(files) / 1e6)
 
 
-def _pixels(file: Path) -> int:
+def _pixels(file: Path) -> float:
+    """Rows times columns, and more for more than three channels, as far as the header says."""
     from PIL import Image
 
     try:
         # A header that Pillow wonders about is the reader's to complain of.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if file.suffix.lower() in (".tif", ".tiff"):
+                return _tiff_pixels(file)
             with Image.open(file) as image:
                 return image.width * image.height
     except Exception:
         # Formats that Pillow does not know, and damaged files.
         return _USUAL_PIXELS
+
+
+def _tiff_pixels(file: Path) -> float:
+    import tifffile
+
+    with silenced("tifffile"), tifffile.TiffFile(file) as opened:
+        page = opened.pages[0].aspage()
+        many = max(1.0, page.samplesperpixel / 3, len(opened.pages) / 3)
+        return float(page.imagewidth * page.imagelength * many)
