@@ -1,7 +1,10 @@
 """Starting a training from weights that exist."""
 
+import re
+
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from scalefuse.bundle import BundleInfo, save_bundle
@@ -103,6 +106,20 @@ def test_other_classes_without_a_new_head_say_what_to_do(tmp_path):
     with pytest.raises(BundleError, match=r"head.bias is \(3,\) there and \(5,\) here\); set new_head=true"):
         load_initial(network, str(bundle), head=HIFUSE.head)
     wider = HIFUSE.build(HiFuseConfig(num_classes=5, embed_dim=64, depths=(1, 1, 1, 1)))
-    with pytest.raises(BundleError, match=r"there and .* here\); give one of the same network") as error:
+    with pytest.raises(BundleError, match=r"there and .* here\); give its network section") as error:
         load_initial(wider, str(bundle), head=HIFUSE.head, new_head=True)
     assert "new_head" not in str(error.value)
+
+
+def test_the_network_that_is_named_is_the_one_that_fits(tmp_path):
+    source, bundle = hifuse_bundle(tmp_path, 3)
+    for new_head in (True, False):
+        with pytest.raises(BundleError) as error:
+            load_initial(HIFUSE.build(HiFuseConfig()), str(bundle), head=HIFUSE.head, new_head=new_head)
+        named = re.search(r"--set 'network=(\{.*\})'", str(error.value))[1]
+        config = HiFuseConfig.model_validate(yaml.safe_load(named))
+        assert config.num_classes == (2 if new_head else 3)
+        network = HIFUSE.build(config)
+        load_initial(network, str(bundle), head=HIFUSE.head, new_head=new_head)
+        for name, tensor in network.state_dict().items():
+            assert name.startswith("head.") or torch.equal(tensor, source[name]), name

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import yaml
 from torch import Tensor, nn
 
-from scalefuse.bundle import load_bundle, read_checkpoint
+from scalefuse.bundle import Bundle, load_bundle, read_checkpoint
 from scalefuse.errors import BundleError
 from scalefuse.inference.finite_weights import require_finite_weights
 
@@ -31,6 +32,7 @@ def load_initial(
     """
     if source is None:
         return
+    section = "give the network section that it was trained with"
     if source.endswith(".ckpt"):
         state = {
             name.removeprefix("network."): tensor
@@ -38,7 +40,9 @@ def load_initial(
             if name.startswith("network.")
         }
     else:
-        state = load_bundle(source).state
+        bundle = load_bundle(source)
+        state = bundle.state
+        section = f"give its network section (--set '{_section(bundle, classes=not new_head)}')"
     own = network.state_dict()
     if new_head:
         assert head, "a network without a head has no classes that could differ"
@@ -54,12 +58,21 @@ def load_initial(
         raise BundleError(
             f"{source}: holds the weights of another network than the one configured ({first} is {there} "
             f"there and {here} here); "
-            + ("set new_head=true to take all but the layer that gives the classes, " if of_head else "")
-            + "give one of the same network section, or leave init out."
+            + ("set new_head=true to take all but the layer that gives the classes" if of_head else section)
+            + ", or leave init out."
         )
     state = _with_new_statistics(state)
     require_finite_weights(state, source)
     network.load_state_dict(state)
+
+
+def _section(bundle: Bundle, *, classes: bool) -> str:
+    """The network section of a bundle as a setting, without what is the default."""
+    network = bundle.info.network
+    values = {"name": network.name, **network.model_dump(mode="json", exclude_defaults=True)}
+    if not classes:
+        values.pop("num_classes", None)
+    return "network=" + yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=1000).strip()
 
 
 def _with_new_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
