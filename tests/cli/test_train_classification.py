@@ -196,7 +196,7 @@ def test_a_grey_medmnist_file(cli, config_file, tmp_path):
     done = cli(
         "train", "hifuse_breastmnist", "-o", tmp_path / "run",
         "--set", f"data.source={tmp_path}/breastmnist.npz", "--set", "training.epochs=1",
-        "--set", "init=null",
+        "--set", "init=null", "--set", "new_head=false",
         "--set", "network={embed_dim: 16, depths: [1, 1, 1, 1], in_channels: 1}",
         "--set", "data.size=32", "--set", "training.threads=1",
     )  # fmt: skip
