@@ -38,6 +38,8 @@ _FORMATS = "PNG, TIFF, JPEG, BMP, GIF, WebP, a DICOM slice or 2-D NIfTI"
 _DICOM_PREAMBLE = 132
 
 
+_MOST_LIKELY_CHANNELS = 16
+
 Channels = int | Literal["any"] | None
 """How many channels a file should have; see :func:`read_image`."""
 
@@ -114,15 +116,15 @@ def channels_hint(channels: Channels, found: int) -> str:
 
     Args:
         channels: as asked for; other numbers than 1 and 3 need no hint, and nothing is known of ``None``.
-        found: those of the file.
+        found: those of the file; many are more likely the slices of a volume.
 
     Example:
         >>> channels_hint(3, 4)
         ', or train a model of 4 channels (network.in_channels)'
-        >>> channels_hint(3, 3), channels_hint(None, 4)
-        (', or write its channels as a TIFF in RGB', '')
+        >>> channels_hint(3, 3), channels_hint(None, 4), channels_hint(3, 155)
+        (', or write its channels as a TIFF in RGB', '', '')
     """
-    if channels not in (1, 3):
+    if channels not in (1, 3) or found > _MOST_LIKELY_CHANNELS:
         return ""
     if found == 3:
         return ", or write its channels as a TIFF in RGB"
