@@ -257,15 +257,29 @@ class TestMixing:
     )
     def test_targets_say_how_much_of_each_class_is_there(self, config):
         batch = self.batch()
+        del batch["weight"]
         changed = 0
         for seed in range(20):
             mixed = mix_batch(batch, config, torch.Generator().manual_seed(seed), num_classes=3)
             torch.testing.assert_close(mixed["image"].mean(dim=(2, 3)), mixed["target"], atol=1e-5, rtol=0)
             torch.testing.assert_close(mixed["target"].sum(1), torch.ones(8))
-            assert mixed["weight"].min() >= batch["weight"].min() - 1e-6
             changed += not torch.equal(mixed["image"], batch["image"])
         assert changed > 10
         assert torch.equal(batch["target"], torch.arange(8) % 3)
+
+    @pytest.mark.parametrize("config", [MixConfig(mixup=0.4), MixConfig(cutmix=1.0)])
+    def test_a_share_of_the_target_counts_as_its_own_image_does(self, config):
+        batch = self.batch()
+        batch["weight"][:3] = 0
+        # The image of every class times what the case counts: mixed as weight times target should be.
+        batch["image"] = batch["image"] * batch["weight"][:, None, None, None]
+        for seed in range(20):
+            mixed = mix_batch(batch, config, torch.Generator().manual_seed(seed), num_classes=3)
+            counted = mixed["weight"][:, None] * mixed["target"]
+            torch.testing.assert_close(counted, mixed["image"].mean(dim=(2, 3)), atol=1e-5, rtol=0)
+            torch.testing.assert_close(mixed["target"].sum(1), torch.ones(8))
+            assert batch["weight"].min() - 1e-6 <= mixed["weight"].min()
+            assert mixed["weight"].max() <= batch["weight"].max() + 1e-6
 
     def test_both_kinds_occur_where_both_are_on(self):
         whole = []
@@ -291,7 +305,7 @@ class TestMixing:
             assert torch.equal(mixed["target"].argmax(1), batch["target"])
 
     def test_multi_label_targets_are_mixed_as_they_are(self):
-        batch = self.batch() | {"target": torch.eye(8)[:, :5]}
+        batch = self.batch() | {"target": torch.eye(8)[:, :5], "weight": torch.ones(8)}
         mixed = mix_batch(batch, MixConfig(mixup=1), torch.Generator().manual_seed(1), num_classes=5)
         assert mixed["target"].shape == (8, 5)
         torch.testing.assert_close(mixed["target"].sum(), torch.tensor(5.0))

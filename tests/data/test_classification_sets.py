@@ -59,7 +59,7 @@ class TestFolders:
         found = read_classification(tmp_path / "set", groups_csv=groups, group_column="patient")
         assert [c.group for c in found.cases] == ["p7", "p8"]
         table(tmp_path, "image,patient", "1.png,p7")
-        with pytest.raises(InputError, match=r"2\.png' has no line"):
+        with pytest.raises(InputError, match="1 of 2 images have no line in it"):
             read_classification(tmp_path / "set", groups_csv=groups, group_column="patient")
 
     @pytest.mark.parametrize(
@@ -332,6 +332,30 @@ def test_paths_as_windows_writes_them(tmp_path):
     touch(tmp_path, "images/a.png", "images/b.png")
     found = read_classification(table(tmp_path, "path,label", "images\\a.png,x", "images\\b.png,y"))
     assert [case.path.name for case in found.cases] == ["a.png", "b.png"]
+
+
+def test_paths_without_suffix_find_what_is_there(tmp_path):
+    touch(tmp_path, "sub/A.PNG", "sub/B.v2.png", "sub/two.png", "sub/two.tif")
+    found = read_classification(table(tmp_path, "path,label", "sub/A,x", "sub/B.v2,y"))
+    assert [case.path.name for case in found.cases] == ["A.PNG", "B.v2.png"]
+    with pytest.raises(InputError, match="could be meant by 'sub/two'"):
+        read_classification(table(tmp_path, "path,label", "sub/A,x", "sub/two,y"))
+
+
+def test_one_file_under_two_spellings(tmp_path):
+    touch(tmp_path, "a.png", "b.png", "sub/c.png")
+    for spelling in (tmp_path / "a.png", "sub/../a.png", "./a.png"):
+        file = table(tmp_path, "path,label", "a.png,x", "b.png,y", f"{spelling},y")
+        with pytest.raises(InputError, match=r"line 4: the image .* is listed before, in line 2"):
+            read_classification(file)
+
+
+def test_a_quotation_mark_that_is_not_closed(tmp_path):
+    lines = [f"img_{number:03}.png,{number % 2}" for number in range(400)]
+    touch(tmp_path, *(f"img_{number:03}.png" for number in range(400)))
+    lines[3] = '"' + lines[3]
+    with pytest.raises(InputError, match=r"line .*perhaps a quotation mark is not closed"):
+        read_classification(table(tmp_path, "path,label", *lines))
 
 
 def test_images_in_folders_of_a_class_folder_are_told(tmp_path):

@@ -42,6 +42,17 @@ def test_values_and_geometry_make_the_round_trip(tmp_path, suffix, shape, cls):
     np.testing.assert_array_equal(np.asarray(written.dataobj).reshape(7, 5), np.floor(unit * 65535 + 0.5))
 
 
+@pytest.mark.parametrize(
+    ("unit", "millimetres"), [("mm", 500), ("micron", 0.5), ("meter", 5e5), ("unknown", 500)]
+)
+def test_spacing_is_in_millimetres_whatever_the_unit_of_the_file(tmp_path, unit, millimetres):
+    volume = nibabel.Nifti1Image(np.ones((4, 5), np.float32), np.diag([500, 500, 1, 1]))
+    volume.header.set_xyzt_units(unit)
+    volume.to_filename(tmp_path / "slice.nii")
+    spacing = read_image(tmp_path / "slice.nii").geometry.spacing_mm
+    np.testing.assert_allclose(spacing, (millimetres, millimetres), rtol=1e-6)
+
+
 def test_spacing(tmp_path):
     image = read_image(save(tmp_path / "a.nii", np.zeros((4, 4, 1), np.uint8)))
     np.testing.assert_allclose(image.geometry.spacing_mm, np.linalg.norm(AFFINE[:3, :2], axis=0), rtol=1e-6)

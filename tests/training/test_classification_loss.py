@@ -34,6 +34,20 @@ def test_class_weights_over_all_cases_are_pytorchs():
     torch.testing.assert_close(loss(weights, scale=scale)(LOGITS, TARGETS), expected)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_of_shares_are_pytorchs(smoothing):
+    """PyTorch weights every share of a soft target by its own class, and averages over the images."""
+    weights = torch.tensor([1.0, 9.0, 0.3])
+    soft = F.one_hot(TARGETS, 3).float().lerp(F.one_hot(TARGETS.flip(0), 3).float(), 0.3)
+    expected = F.cross_entropy(LOGITS, soft, weight=weights)
+    torch.testing.assert_close(loss(weights)(LOGITS, soft), expected)
+    # Mixing is linear: 0.7 of the one loss and 0.3 of the other.
+    for name in ("cross_entropy", "focal"):
+        measure = loss(weights, name=name, label_smoothing=smoothing)
+        parts = 0.7 * measure(LOGITS, TARGETS) + 0.3 * measure(LOGITS, TARGETS.flip(0))
+        torch.testing.assert_close(measure(LOGITS, soft), parts)
+
+
 def test_several_labels_are_binary_cross_entropy():
     expected = F.binary_cross_entropy_with_logits(LOGITS, LABELS)
     torch.testing.assert_close(loss(multi_label=True)(LOGITS, LABELS), expected)

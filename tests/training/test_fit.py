@@ -124,6 +124,22 @@ def test_patience_and_going_on_after_it(tmp_path):
     assert said[2:] == ["all 9 epochs were done already; the bundle is made anew"]
 
 
+def test_a_run_that_was_moved_still_knows_its_best_weights(tmp_path):
+    values = [0.1, 0.9, 0.2, 0.5]
+    options = {"monitor": "val/measure", "mode": "max"}
+    names = [tmp_path / name for name in ("run", "moved", "again")]
+    for number, folder in enumerate(names):
+        epochs, data = number + 2, DataLoader([0])
+        config = TrainingConfig(epochs=epochs, precision="fp32", ema_decay=None)
+        if number > 0:
+            names[number - 1].rename(folder)
+        best = fit(Measured(values), data, data, config, folder, **options, resume=epochs > 2)
+        assert best == folder / "checkpoints" / "best.ckpt"
+        assert torch.load(best, weights_only=True)["epoch"] == 1
+        kept = {file.name for file in (folder / "checkpoints").iterdir()}
+        assert kept == {"best.ckpt", "last.ckpt"}
+
+
 def test_stopping_in_the_first_epoch_is_said(tmp_path):
     config = TrainingConfig(epochs=9, precision="fp32", ema_decay=None, early_stop_patience=1)
     said = []

@@ -6,6 +6,7 @@ import torch
 from scalefuse.config import SegmentationRun
 from scalefuse.losses.segmentation import SegmentationLoss
 from scalefuse.networks.msrf_net import MSRFNet
+from scalefuse.networks.msrf_net.network import MSRFNetOutput
 from scalefuse.networks.unet import UNet
 from scalefuse.training.segmentation_task import SegmentationTask
 
@@ -52,3 +53,24 @@ def test_validation_takes_any_size(task, size):
     with torch.no_grad():
         task.validation_step(batch(*size), 0)
     assert 0 <= task.logged["val/dice"] <= 1
+
+
+def test_padding_counts_nothing(task):
+    """A perfect network on an image whose lower half is object scores 1 at any size."""
+    values = batch(36, 37)
+    values["mask"] = torch.zeros(2, 36, 37).long()
+    values["mask"][:, 18:] = 1
+    seen = []
+
+    def perfect(image):
+        seen.append(image.shape[-2:])
+        rows = torch.arange(image.shape[-2])[:, None].expand(image.shape[-2:])
+        mask = torch.where(rows >= 18, 20.0, -20.0).expand(2, 1, -1, -1)
+        return mask if task.run.network.name == "unet" else MSRFNetOutput(mask, mask, mask, mask)
+
+    task.network.forward = perfect
+    task.validation_step(values, 0)
+    height, width = seen[0]
+    assert (height % 8, width % 8) == (0, 0)
+    assert task.logged["val/dice"] == 1
+    assert task.logged["val/mask_dice"] < 1e-4

@@ -38,7 +38,7 @@ def mix_batch(
 
     Args:
         batch: ``image`` ``(N, C, H, W)``; ``target`` ``(N,)`` class indices or ``(N, K)`` shares; perhaps
-            ``weight`` ``(N,)``, which is mixed too.
+            ``weight`` ``(N,)``, which is mixed too; each image's share of the target counts by its own.
         config: what to do.
         generator: on the CPU; where the random numbers come from.
         num_classes: K.
@@ -76,7 +76,12 @@ def mix_batch(
         mixed["image"], share = _paste(image, image[order], share, rng)
     mixed["target"] = torch.lerp(target[order], target, share)
     if "weight" in batch:
-        mixed["weight"] = torch.lerp(batch["weight"][order], batch["weight"], share)
+        # What a case counts goes with its share of the target: a weight of 0 teaches nothing of its own.
+        weights = batch["weight"][:, None]
+        counted = torch.lerp((weights * target)[order], weights * target, share)
+        weight = torch.lerp(weights[order], weights, share)
+        mixed["target"] = torch.where(weight > 0, counted / weight.clamp_min(1e-12), mixed["target"])
+        mixed["weight"] = weight[:, 0]
     return mixed
 
 

@@ -260,7 +260,7 @@ def read_classification(
         images: folder that the paths of a CSV file start from, by default the file's own. Names without
             suffix are looked up in it and the folders in it.
         groups_csv: for folders, a table of which images belong together, see
-            :func:`scalefuse.data.segmentation.read_groups`.
+            :func:`scalefuse.data.groups.read_groups`.
         group_column: its column.
         strict: raise on the first fault; otherwise leave its case out and note it under ``problems``.
 

@@ -1,10 +1,12 @@
 """A classification data set as a folder per class."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from scalefuse.data.classification import SPLITS, ClassificationCase, ClassificationSet, SetProblem
-from scalefuse.data.read import image_stem, list_images, natural_key
-from scalefuse.data.segmentation import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_FOLDERS, read_groups
+from scalefuse.data.groups import groups_of, read_groups
+from scalefuse.data.read import list_images, natural_key
+from scalefuse.data.segmentation import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_FOLDERS
 from scalefuse.errors import InputError
 
 _LAYOUT = "expected a folder per class in it, or in 'train', 'val' (or 'valid') and 'test' folders in it"
@@ -28,7 +30,7 @@ def read_class_folders(
     Args:
         folder: holds a folder per class, or ``train``, ``val`` and ``test`` folders with these inside.
         classes: names of the classes; ``None`` for those found.
-        groups_csv: see :func:`scalefuse.data.segmentation.read_groups`.
+        groups_csv: see :func:`scalefuse.data.groups.read_groups`.
         group_column: its column.
 
     Raises:
@@ -83,13 +85,13 @@ def read_class_folders(
                 problems.append(SetProblem("unknown-label", split, text))
                 continue
             label = known.index(child.name)
-            for file in files:
-                group = None if groups is None else groups.get(image_stem(file))
-                if groups is not None and group is None:
-                    raise InputError(f"{groups_csv}: the image {file.name!r} has no line in it; add it.")
-                cases.append(ClassificationCase(f"{child.name}/{file.name}", split, label, file, group))
+            cases += [ClassificationCase(f"{child.name}/{file.name}", split, label, file) for file in files]
     if not cases and not problems:
         raise InputError(f"{folder}: no images found; {_LAYOUT}.")
+    if groups is not None and groups_csv is not None:
+        files = [case.path for case in cases if case.path is not None]
+        found = groups_of(files, groups, source=groups_csv)
+        cases = [replace(case, group=group) for case, group in zip(cases, found, strict=True)]
     return ClassificationSet(folder, known, False, tuple(cases), tuple(problems), left_out=tuple(left_out))
 
 

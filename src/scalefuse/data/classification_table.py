@@ -2,8 +2,9 @@
 
 import csv
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scalefuse.data.classification import (
@@ -122,6 +123,9 @@ def list_table_images(
     return cases, problems
 
 
+_LONGEST = 4000  # characters of a path
+
+
 class _Rows:
     """Turns rows into cases and notes what is wrong with them."""
 
@@ -148,10 +152,8 @@ class _Rows:
             fault = ("missing-file", file)
         elif file is None:
             fault = ("missing-file", f"the image {name!r} is not in {self._finder.root}")
-        elif file in self._lines:
-            fault = ("duplicate-row", f"the image {name!r} is listed before, in line {self._lines[file]}")
-        else:
-            self._lines[file] = line
+        elif (earlier := self._lines.setdefault(file.resolve(), line)) != line:
+            fault = ("duplicate-row", f"the image {name!r} is listed before, in line {earlier}")
         weight = self._weight(row)
         if fault is None and weight is None:
             text = f"the weight of {name!r} is {self._cell(row, 'weight')!r}, not a number of 0 or more"
@@ -208,30 +210,48 @@ class _Finder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by_stem: dict[str, list[Path]] | None = None
+        self._in_folder: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> Path | str | None:
-        """The file; a text where two could be meant; ``None`` where none is."""
+        """The file; a text where two could be meant or none can be; ``None`` where none is."""
+        if "\n" in name or len(name) > _LONGEST:
+            return (
+                f"the image's name has {len(name)} characters, from {name[:40]!r}; perhaps a quotation mark "
+                "is not closed, or this is no column of names"
+            )
         direct = self.root / name
-        if direct.is_file():
+        # Unlike Path.is_file, no error for what can be no file's name.
+        if os.path.isfile(direct):  # noqa: PTH113
             return direct
         if "\\" in name:
             # As Windows writes it.
             return self.find(name.replace("\\", "/"))
         if Path(name).name != name:
             # A path with folders means that place, perhaps without its suffix.
-            beside = [direct.with_name(direct.name + suffix) for suffix in IMAGE_SUFFIXES]
-            return next((file for file in beside if file.is_file()), None)
+            if direct.parent not in self._in_folder:
+                self._in_folder[direct.parent] = _stems(direct.parent.glob("*"))
+            return _one_of(self._in_folder[direct.parent].get(direct.name, []), name)
         if self._by_stem is None:
-            self._by_stem = {}
-            for file in sorted(self.root.rglob("*")):
-                if file.name.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith("."):
-                    self._by_stem.setdefault(image_stem(file), []).append(file)
+            self._by_stem = _stems(self.root.rglob("*"))
         files = self._by_stem.get(image_stem(name), [])
         if image_stem(name) != name:
             files = [file for file in files if file.name == name]
-        if len(files) > 1:
-            return f"both {files[0]} and {files[1]} could be meant by {name!r}"
-        return files[0] if files else None
+        return _one_of(files, name)
+
+
+def _stems(files: Iterable[Path]) -> dict[str, list[Path]]:
+    """Image files by their names without suffix."""
+    by_stem: dict[str, list[Path]] = {}
+    for file in sorted(files):
+        if file.name.lower().endswith(IMAGE_SUFFIXES) and not file.name.startswith("."):
+            by_stem.setdefault(image_stem(file), []).append(file)
+    return by_stem
+
+
+def _one_of(files: Sequence[Path], name: str) -> Path | str | None:
+    if len(files) > 1:
+        return f"both {files[0]} and {files[1]} could be meant by {name!r}"
+    return files[0] if files else None
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

@@ -12,6 +12,9 @@ from scalefuse.errors import InputError
 
 _RGB_FIELDS = ("R", "G", "B")
 
+# Where a header says nothing of units, millimetres are meant by nearly all programs.
+_UNITS_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
+
 
 def read_nifti(path: Path, channels: Channels = None) -> Image:
     """Read a NIfTI file (``.nii`` or ``.nii.gz``) of one slice; see :func:`scalefuse.data.read.read_image`.
@@ -70,7 +73,8 @@ def read_nifti(path: Path, channels: Channels = None) -> Image:
         pixels = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
         if pixels.dtype.kind == "f" and pixels.dtype.itemsize not in (4, 8):
             pixels = pixels.astype(np.float64)
-        zooms = [float(zoom) for zoom in volume.header.get_zooms()]
+        unit_mm = _UNITS_MM.get(volume.header.get_xyzt_units()[0], 1.0)
+        zooms = [float(zoom) * unit_mm for zoom in volume.header.get_zooms()]
     except InputError:
         raise
     except MemoryError:

@@ -1,10 +1,9 @@
 """Finding the images and masks of a segmentation data set in its folders."""
 
-import csv
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scalefuse.data.groups import groups_of, read_groups
 from scalefuse.data.read import image_stem, list_images, natural_key
 from scalefuse.errors import InputError
 
@@ -19,9 +18,6 @@ IMAGE_FOLDERS = ("images", "image")
 MASK_FOLDERS = ("masks", "mask", "labels")
 MASK_ENDINGS = ("_mask", "_segmentation", "_seg", "_label")
 """A mask may be named as its image, or as its image plus one of these."""
-
-NAME_COLUMNS = ("name", "image", "image_id", "filename", "file", "path")
-"""Columns of a CSV file that may name the image, the first one found is taken."""
 
 _LAYOUT = (
     "expected 'images' and 'masks' folders in it, or in 'train', 'val' (or 'valid') and 'test' folders in it"
@@ -77,15 +73,15 @@ def find_segmentation_cases(
 
     Args:
         folder: see :func:`scan_segmentation_folder`.
-        groups_csv: see :func:`read_groups`.
-        group_column: see :func:`read_groups`.
+        groups_csv: see :func:`scalefuse.data.groups.read_groups`.
+        group_column: see :func:`scalefuse.data.groups.read_groups`.
 
     Returns:
         ``{"train": [...], "val": [...], "test": [...]}`` as far as they exist, or ``{"all": [...]}``. Images
         without a mask are among them; ``has_mask`` is false for those.
 
     Raises:
-        InputError: as :func:`scan_segmentation_folder` and :func:`read_groups`.
+        InputError: as :func:`scan_segmentation_folder` and :func:`scalefuse.data.groups.read_groups`.
 
     Example:
         >>> import tempfile
@@ -224,87 +220,6 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
     return found[0] if found else None
 
 
-def read_groups(path: Path | str, column: str) -> dict[str, str]:
-    """Read which group (patient, site, video, …) every image belongs to.
-
-    Args:
-        path: a CSV file with a header, separated by commas, semicolons or tabs. One of the columns
-            ``name``, ``image``, ``image_id``, ``filename``, ``file`` or ``path`` names the image, with or
-            without folder and suffix.
-        column: the column with the group. Names of columns are compared without case.
-
-    Returns:
-        Group by image name without suffix.
-
-    Raises:
-        InputError: unreadable, columns missing, an empty cell, or one image in two groups.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "patients.csv"
-        >>> _ = file.write_text("image,patient\\nscan1.png,7\\nscan2.png,7\\n")
-        >>> read_groups(file, "patient")
-        {'scan1': '7', 'scan2': '7'}
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
-        ) from error
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    columns = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
-    by_lower = {name.lower(): name for name in reversed(columns)}
-    name_column = next((by_lower[name] for name in NAME_COLUMNS if name in by_lower), None)
-    column = column if column in columns else by_lower.get(column.lower(), column)
-    if name_column is None or column not in columns:
-        missing = (
-            f"one of the columns {', '.join(NAME_COLUMNS)}" if name_column is None else f"column {column!r}"
-        )
-        raise InputError(
-            f"{path}: {missing} was expected, but the columns are {', '.join(columns) or 'none'}."
-        )
-    groups: dict[str, str] = {}
-    for line, row in enumerate(reader, start=2):
-        name, group = image_stem((row[name_column] or "").strip()), (row[column] or "").strip()
-        if not name or not group:
-            raise InputError(f"{path}: line {line} has no {name_column if not name else column}; fill it in.")
-        if groups.setdefault(name, group) != group:
-            raise InputError(f"{path}: {name} belongs to both {groups[name]!r} and {group!r}; keep one.")
-    return groups
-
-
-def with_groups(
-    cases: Iterable[SegmentationCase], groups: dict[str, str], *, source: Path | str = "the CSV file"
-) -> list[SegmentationCase]:
-    """Give every case its group.
-
-    Args:
-        cases: the cases.
-        groups: group by case name.
-        source: where the groups come from, for the message.
-
-    Raises:
-        InputError: cases without a group; a split that ignores them could put one patient on both sides.
-
-    Example:
-        >>> with_groups([SegmentationCase("a", Path("a.png"))], {"a": "patient 1"})[0].group
-        'patient 1'
-    """
-    cases = list(cases)
-    lacking = [case.name for case in cases if case.name not in groups]
-    if lacking:
-        raise InputError(
-            f"{source}: {len(lacking)} of {len(cases)} images have no line in it, for instance "
-            f"{lacking[0]!r}; add them."
-        )
-    return [replace(case, group=groups[case.name]) for case in cases]
-
-
 def group_cases(
     splits: dict[str, list[SegmentationCase]], groups_csv: Path | str | None, group_column: str | None
 ) -> dict[str, list[SegmentationCase]]:
@@ -312,11 +227,12 @@ def group_cases(
 
     Args:
         splits: the cases by split.
-        groups_csv: see :func:`read_groups`; ``None`` to leave the cases as they are.
-        group_column: see :func:`read_groups`.
+        groups_csv: see :func:`scalefuse.data.groups.read_groups`; ``None`` to leave the cases as they are.
+        group_column: see :func:`scalefuse.data.groups.read_groups`.
 
     Raises:
-        InputError: only one of the two is given, or as :func:`read_groups` and :func:`with_groups`.
+        InputError: only one of the two is given, or as :func:`scalefuse.data.groups.read_groups` and
+            :func:`scalefuse.data.groups.groups_of`.
 
     Example:
         >>> group_cases({"all": []}, None, None)
@@ -329,5 +245,6 @@ def group_cases(
             "A CSV file and the name of one of its columns are needed together to keep groups such as "
             f"patients apart, but got file {groups_csv} and column {group_column!r}; give both."
         )
-    groups = read_groups(groups_csv, group_column)
-    return {split: with_groups(cases, groups, source=groups_csv) for split, cases in splits.items()}
+    images = [case.image for cases in splits.values() for case in cases]
+    groups = iter(groups_of(images, read_groups(groups_csv, group_column), source=groups_csv))
+    return {split: [replace(case, group=next(groups)) for case in cases] for split, cases in splits.items()}

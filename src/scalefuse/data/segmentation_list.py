@@ -1,9 +1,14 @@
 """A segmentation data set as a CSV file that lists images and masks, as trainings leave it behind."""
 
 import csv
+import os
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from scalefuse.data.read import image_stem
 from scalefuse.data.segmentation import SPLIT_FOLDERS, SegmentationCase
 from scalefuse.errors import InputError
 
@@ -82,8 +87,32 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
         )
         mask = path.parent / parts[0] if parts and not labels else None
         for file in (image, *(file for _, file in labels), *([] if mask is None else [mask])):
-            if not file.is_file():
-                raise InputError(f"{path}: line {line}: {file} is not there; restore it or remove the line.")
-        name, group = row.get("name") or image.stem, row.get("patient") or None
+            # Unlike Path.is_file, no error for what can be no file's name.
+            if not os.path.isfile(file):  # noqa: PTH113
+                text = textwrap.shorten(str(file), 300)
+                raise InputError(f"{path}: line {line}: {text} is not there; restore it or remove the line.")
+        name, group = row.get("name") or image_stem(image), row.get("patient") or None
         splits.setdefault(split, []).append(SegmentationCase(name, image, mask, group, labels))
-    return splits
+    return {split: _told_apart(path, cases) for split, cases in splits.items()}
+
+
+def _told_apart(path: Path, cases: list[SegmentationCase]) -> list[SegmentationCase]:
+    """The cases of one split, those of one name under the folders that tell them apart.
+
+    A fold of what came as ``train`` and ``val`` may hold two images of one file name. Links are not followed:
+    what they lead to may have another name.
+    """
+    images = [Path(os.path.abspath(case.image)) for case in cases]  # noqa: PTH100
+    twice = [image for image, number in Counter(images).items() if number > 1]
+    if twice:
+        raise InputError(f"{path}: {twice[0]} is listed twice in one split; keep one line.")
+    number = Counter(case.name for case in cases)
+    if len(number) == len(cases):
+        return cases
+    common = Path(os.path.commonpath([image.parent for image in images]))
+    return [
+        replace(case, name=image.relative_to(common).with_name(image_stem(image)).as_posix())
+        if number[case.name] > 1
+        else case
+        for case, image in zip(cases, images, strict=True)
+    ]

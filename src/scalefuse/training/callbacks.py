@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from scalefuse.errors import ConfigError
@@ -53,6 +54,26 @@ def diverged(epoch: int) -> ConfigError:
         "optimizer.learning_rate, or set training.gradient_clip or training.precision=fp32"
         + (", in another folder (-o); the checkpoints here hold the epochs before." if epoch else ".")
     )
+
+
+class Checkpoints(ModelCheckpoint):
+    """Checkpoints that know their best one also where the run's folder was moved, renamed or copied since."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what was kept, under where the folder is now."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        super().load_state_dict(
+            {
+                **state_dict,
+                "dirpath": self.dirpath,
+                **{name: here(state_dict.get(name, "")) for name in paths},
+                "best_k_models": {here(path): score for path, score in state_dict["best_k_models"].items()},
+            }
+        )
 
 
 class ComputedIn(Callback):

@@ -15,9 +15,9 @@ from scalefuse.errors import InputError
 class WeightedLoss(nn.Module):
     """Cross entropy or focal loss of soft or hard targets, for one label per image or for several.
 
-    A case counts as its own weight times that of its class. Weights are scaled so that their mean over the
-    training cases is 1: they move what the loss is about and not how large it is. Where an image may carry
-    several labels, the weight of a class applies where its label is there.
+    A case counts as its own weight times that of its class; of a mixed one, each share does. Weights are
+    scaled so that their mean over the training cases is 1: they move what the loss is about and not how large
+    it is. Where an image may carry several labels, the weight of a class applies where its label is there.
 
     Args:
         config: Which loss.
@@ -62,15 +62,16 @@ class WeightedLoss(nn.Module):
     def _classes(self, logits: Tensor, target: Tensor) -> Tensor:
         from monai.losses import FocalLoss
 
-        weights = target @ self.weights
+        # Both losses are linear in the target: each share of a mixed one counts as its own class does.
+        weighted = target * self.weights
         smoothing = self.config.label_smoothing
-        target = target * (1 - smoothing) + smoothing / logits.shape[1]
+        target = weighted * (1 - smoothing) + weighted.sum(dim=1, keepdim=True) * smoothing / logits.shape[1]
         if self.config.name == "focal":
             focal = FocalLoss(gamma=self.config.focal_gamma, use_softmax=True, reduction="none")
             losses: Tensor = focal(logits, target).sum(dim=1)
         else:
             losses = F.cross_entropy(logits, target, reduction="none")
-        return losses * weights
+        return losses
 
     def _labels(self, logits: Tensor, target: Tensor) -> Tensor:
         from monai.losses import FocalLoss

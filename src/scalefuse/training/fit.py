@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
@@ -26,6 +26,7 @@ from scalefuse.errors import BundleError
 from scalefuse.inference.engines.hardware import read_machine
 from scalefuse.training.callbacks import (
     BatchSeed,
+    Checkpoints,
     ClipGradients,
     ComputedIn,
     Divergence,
@@ -174,10 +175,10 @@ def fit(
     callbacks: list[Callback] = [
         BatchSeed(config.seed),
         Divergence(),
-        ModelCheckpoint(
+        Checkpoints(
             folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
         ),
-        ModelCheckpoint(
+        Checkpoints(
             folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
         ),
     ]

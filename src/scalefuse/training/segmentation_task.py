@@ -45,8 +45,11 @@ class SegmentationTask(pl.LightningModule):
         self.loss = SegmentationLoss(mode=self.kind)  # type: ignore[arg-type]
 
     def _parts(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
-        image = batch["image"].contiguous(memory_format=torch.channels_last)
-        output = self.network(image)
+        height, width = batch["image"].shape[-2:]
+        image = _padded(batch["image"], self.size_multiple)
+        output = self.network(image.contiguous(memory_format=torch.channels_last))
+        if image.shape[-2:] != (height, width):
+            output = _cropped(output, height, width)
         mask = batch["mask"][:, None].float() if self.kind == "binary" else batch["mask"]
         parts: dict[str, Tensor] = self.loss(output, mask)
         return parts, output if isinstance(output, Tensor) else output.mask
@@ -59,7 +62,6 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Loss and per-image Dice."""
-        batch = _padded(batch, self.size_multiple)
         parts, logits = self._parts(batch)
         scores = dice_per_image(logits.float(), batch["mask"], self.kind)
         self._log("val", {**parts, "dice": scores.mean()}, len(scores))
@@ -73,14 +75,18 @@ class SegmentationTask(pl.LightningModule):
         return make_optimizer(self.network.parameters(), self.run.optimizer, self.num_steps)
 
 
-def _padded(batch: dict[str, Any], multiple: int) -> dict[str, Any]:
-    """Pad images of any size to the multiple that the network needs; the masks get background."""
-    height, width = batch["image"].shape[-2:]
+def _padded(image: Tensor, multiple: int) -> Tensor:
+    """Pad images of any size to the multiple that the network needs."""
+    height, width = image.shape[-2:]
     pad = (0, -width % multiple, 0, -height % multiple)
-    if not any(pad):
-        return batch
-    image = nn.functional.pad(batch["image"], pad, mode="replicate")
-    return {**batch, "image": image, "mask": nn.functional.pad(batch["mask"], pad)}
+    return nn.functional.pad(image, pad, mode="replicate") if any(pad) else image
+
+
+def _cropped(output: Any, height: int, width: int) -> Any:
+    """Logits of the image itself, without what was padded: no loss or score counts that."""
+    if isinstance(output, Tensor):
+        return output[..., :height, :width]
+    return type(output)(*(logits[..., :height, :width] for logits in output))
 
 
 def dice_per_image(logits: Tensor, target: Tensor, kind: str) -> Tensor:

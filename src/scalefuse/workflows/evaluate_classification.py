@@ -192,7 +192,7 @@ def _evaluate(
         measured.models = list(models)
         measured.computed_by = classifier.computed_by
         measured.num_views = len(classifier.views)
-        note = held_out_note([bundle.info.config for bundle in bundles], "source", source, opened.split)
+        note = held_out_note(bundles, "source", source, opened.split)
         opened.notes.extend([] if note is None else [note])
         if on_start is not None:
             on_start(len(opened.cases))

@@ -354,12 +354,16 @@ def write_medmnist(
     from scalefuse.data.atomic import atomic_write
     from scalefuse.metrics.classification import ranking_areas
 
-    scores = np.asarray(probabilities, np.float64)[:, list(opened.order)]
+    # A class of the set that the model does not know has no probability, and no case in this split.
+    padded = np.pad(np.asarray(probabilities, np.float64), ((0, 0), (0, 1)))
+    scores = padded[:, [len(opened.classes) if place == UNKNOWN else place for place in opened.order]]
     targets = opened.data.targets(opened.cases)
     wanted = targets > 0 if opened.multi_label else targets[:, None] == np.arange(scores.shape[1])
     binary = not opened.multi_label and scores.shape[1] == 2
     columns = [1] if binary else range(scores.shape[1])
-    area = np.mean([ranking_areas(scores[:, k], wanted[:, k]).auroc[0] for k in columns])
+    told_apart = [k for k in columns if 0 < wanted[:, k].sum() < len(wanted)]
+    areas = [ranking_areas(scores[:, k], wanted[:, k]).auroc[0] for k in told_apart]
+    area = np.mean(areas) if areas else np.nan
     if opened.multi_label:
         accuracy = np.mean((scores > 0.5) == wanted)
     else:

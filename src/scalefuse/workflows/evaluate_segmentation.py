@@ -124,7 +124,7 @@ def evaluate(
             job=job,
             **extra,
         )
-        note = held_out_note([bundle.info.config for bundle in bundles], "folder", folder, name)
+        note = held_out_note(bundles, "folder", folder, name)
         said = [*([] if note is None else [note]), *views_notes(bundles[0], tta=tta, postprocess=postprocess)]
         named = _named_classes((), classes, config, cases)
         masks = ModelMasks(segmenter, trained_classes(bundles) if named is None else named)

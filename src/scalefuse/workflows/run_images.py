@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from scalefuse.bundle import Bundle
 from scalefuse.config.base import expand_path
 from scalefuse.config.classification import ClassificationData
 from scalefuse.config.segmentation import SegmentationData
@@ -47,33 +47,35 @@ def keep_images(folder: Path, rows: Sequence[dict[str, str]], *, resume: bool) -
     write_csv(path, list(rows))
 
 
-def held_out_note(configs: Sequence[dict[str, Any] | None], key: str, source: Path, split: str) -> str | None:
-    """What to say where a model is measured on the very data that it was trained on.
+def held_out_note(bundles: Sequence[Bundle], key: str, source: Path, split: str) -> str | None:
+    """What to say where a model is measured on data that had a part in its training.
 
     Args:
-        configs: Of the models, as their bundles hold them.
-        key: Name of the entry in the ``data`` section that names the data.
-        source: What is measured on.
+        bundles: The models.
+        key: Name of the entry in the ``data`` section of their configurations that names the data.
+        source: What is measured on: that data, or the list of images in the folder of a model's run.
         split: The part of it.
-
-    Example:
-        >>> config = {"data": {"source": "scans", "folds": None}}
-        >>> held_out_note([config], "source", Path("scans"), "all") is None
-        False
-        >>> held_out_note([config], "source", Path("scans"), "test") is None
-        True
     """
-    for config in configs:
-        data = (config or {}).get("data") or {}
+    place = source.resolve()
+    for bundle in bundles:
+        data = (bundle.info.config or {}).get("data") or {}
         named = data.get(key)
         try:
-            same = named is not None and expand_path(Path(named)).resolve() == source.resolve()
+            same = named is not None and expand_path(Path(named)).resolve() == place
         except (ConfigError, OSError):
             same = False
-        if same and (split in ("train", "all") or (split == "val" and data.get("folds"))):
+        own_list = source.name == IMAGES and bundle.source.resolve().is_relative_to(place.parent)
+        # Folds deal out what came as training and validation parts anew.
+        dealt_anew = same and split == "val" and bool(data.get("folds"))
+        if dealt_anew or (same and split == "all") or ((same or own_list) and split == "train"):
             return (
                 f"A model was trained on images of this part ({split}), so that these values are too good; "
                 f"{IMAGES} in the folder of its run lists those that it did not see as val."
+            )
+        if (same or own_list) and split == "val":
+            return (
+                "A model's best epoch, its calibration and its thresholds were chosen on these very images "
+                "(val), so that these values are somewhat too good; measure on images that had no part in it."
             )
     return None
 

@@ -137,9 +137,10 @@ def _train(
             # Nothing was trained: leave no folder that looks like a run, nor the page of a check, unless that
             # is what the error is about.
             page = [] if CHECK_PAGE in str(error) else [CHECK_PAGE]
-            for name in (CONFIG, IMAGES, *page):
+            for name in (CONFIG, IMAGES, "metrics.csv", *page):
                 (folder / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            for name in ("checkpoints", "tensorboard"):
+                shutil.rmtree(folder / name, ignore_errors=True)
         raise
 
 
