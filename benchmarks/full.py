@@ -7,7 +7,6 @@ Written to ``benchmarks/results``: ``bench-full.json``, ``.md`` and plots; from 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from benchmarks.curves import loss_curves
 from benchmarks.jobs import Job, hide_gpu, run_jobs
 from benchmarks.measuring import Clock
-from benchmarks.page import RESULTS, with_added, write_page, write_results
+from benchmarks.page import RESULTS, standing_result, with_added, write_page, write_results
 from benchmarks.paths import Pair
 from benchmarks.run import chosen, inference_jobs, parse
 from benchmarks.scaling import scaling, window_memory
@@ -61,10 +60,10 @@ def main(words: list[str] | None = None) -> int:
     """Measure, write and print."""
     arguments = parse(words, __doc__, SECONDS)
     hide_gpu()
+    standing = standing_result(arguments.output, "bench-full") if arguments.only else None
     results = measure(arguments)
-    standing = arguments.output / f"{results['kind']}.json"
-    if arguments.only and standing.is_file():
-        results = with_added(json.loads(standing.read_text(encoding="utf-8")), results)
+    if standing is not None:
+        results = with_added(standing, results)
     files = write_results(arguments.output, results)
     page = write_page() if arguments.output == RESULTS else write_page(arguments.output, arguments.output)
     print(files[1].read_text(encoding="utf-8"))

@@ -108,7 +108,13 @@ def _package_engine(bundle: Bundle, pair: Pair) -> Compute:
 
 def _package_fuser(bundle: Bundle, pair: Pair) -> Compute:
     fuser = predictor(bundle, pair, strategy=DEFAULT_STRATEGY)
-    return lambda images: fuser.fuse_tensors(images[:1], images[1:])
+
+    def fuse(images: Tensor) -> Tensor:
+        # As for a user: pictures come from main memory and go back there.
+        pictures = images.cpu()
+        return fuser.fuse_tensors(pictures[:1], pictures[1:])
+
+    return fuse
 
 
 def _make(network: nn.Module, precision: str, launch: str, device: str) -> Compute:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import nuclear_norm
+from benchmarks.measuring import describe_machine
 from benchmarks.plots import curves_plot, scaling_plot, speed_plot
 from benchmarks.tables import (
     command_lines,
@@ -41,7 +42,8 @@ one process, with a short pause before each, so that a busy moment slows all of 
 run mean anything**, and speed-ups are medians of the ratios of single turns. The reference, `plain`, is the
 same network with the same weights in eager float32 PyTorch, written as the paper's formulas stand
 (`benchmarks/reference`); tests hold it to the package's results and gradients, so that no slow baseline
-flatters. Beside each speed stands how far the outputs are from the reference's.
+flatters. In training steps the reference has AdamW as PyTorch makes it by default, the package its fused
+form, which is part of the ratio. Beside each speed stands how far the outputs are from the reference's.
 
 - *GFLOP/s* counts two operations for each multiply-accumulate of convolutions and products, nothing else.
 - *of ceiling* is that over the better of a 2048² matrix product and a 3×3 convolution from 64 to 64 channels
@@ -80,6 +82,24 @@ def section_lines(results: dict[str, Any]) -> list[str]:
     return lines
 
 
+def standing_result(folder: Path, kind: str) -> dict[str, Any] | None:
+    """The result that ``--only`` will add to; none where none stands.
+
+    Raises:
+        SystemExit: It is of another machine or other packages, so that a part of it cannot be measured here.
+    """
+    file = folder / f"{kind}.json"
+    if not file.is_file():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if found.get("machine") != describe_machine() or found.get("kind") != kind:
+        raise SystemExit(
+            f"error: {file} is of another machine or other packages, and would be lost; write into a folder "
+            "of your own (-o), or measure everything (without --only)."
+        )
+    return found
+
+
 def with_added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """An older result in which some measurements were made anew, or for the first time.
 
@@ -87,10 +107,9 @@ def with_added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         old: What stands there.
-        new: What ``--only`` measured; on the same machine, or it is returned as it is.
+        new: What ``--only`` measured, on the same machine.
+
     """
-    if old.get("machine") != new["machine"] or old.get("kind") != new["kind"]:
-        return new
     found = dict(old)
     added: set[str] = set()
     for part in ("comparisons", "training"):

@@ -76,9 +76,11 @@ def main():
     session = onnxruntime.InferenceSession(
         arguments.export / graph["file"], providers=["CPUExecutionProvider"]
     )
-    _, channels, *size = graph["inputs"][0]["shape"]
+    batch, channels, *size = graph["inputs"][0]["shape"]
     image = fitted(read_unit(arguments.picture, channels), size, record["preprocessing"]["fit"])
-    (probability,) = session.run(["probability"], {"image": image[None]})
+    # A graph may be fixed to a number of images: then the picture is given so many times.
+    images = np.repeat(image[None], batch if isinstance(batch, int) else 1, axis=0)
+    (probability,) = session.run(["probability"], {"image": images})
     labels = record["labels"] or [str(index) for index in range(probability.shape[1])]
     for label, value in zip(labels, probability[0], strict=True):
         print(f"{label}\t{value:.6f}")

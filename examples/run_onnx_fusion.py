@@ -27,6 +27,8 @@ def read_grey(path):
         pixels = np.asarray(picture.convert(modes[picture.mode]) if picture.mode in modes else picture)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise SystemExit(f"{path}: expected 8 or 16 bits, but got {pixels.dtype}; choose a range first.")
+    if pixels.ndim == 3 and pixels.shape[2] == 2:  # grey with alpha
+        pixels = pixels[..., 0]
     unit = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
     return unit[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32) if unit.ndim == 3 else unit
 
@@ -154,7 +156,11 @@ def main():
     first, second = read_grey(arguments.first), read_grey(arguments.second)
     if first.shape != second.shape:
         raise SystemExit(f"The sizes {first.shape} and {second.shape} differ; resample one onto the other.")
-    features = [encoder.run(["features"], {"image": image[None, None]})[0] for image in (first, second)]
+    # A graph may be fixed to a number of images: then the picture is given so many times.
+    batch = record["graphs"][0]["inputs"][0]["shape"][0]
+    copies = batch if isinstance(batch, int) else 1
+    inputs = [np.repeat(image[None, None], copies, axis=0) for image in (first, second)]
+    features = [encoder.run(["features"], {"image": image})[0] for image in inputs]
     if strategy == "guided_bands":
         fused = guided_bands(first, second, *features)
     else:

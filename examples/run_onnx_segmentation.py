@@ -63,7 +63,7 @@ def main():
     session = onnxruntime.InferenceSession(
         arguments.export / graph["file"], providers=["CPUExecutionProvider"]
     )
-    _, channels, *sides = graph["inputs"][0]["shape"]
+    batch, channels, *sides = graph["inputs"][0]["shape"]
     if any(isinstance(side, int) for side in sides):
         raise SystemExit("This export has a fixed size: resize the picture to it, and the mask back.")
 
@@ -78,6 +78,8 @@ def main():
     multiple = graph["dynamic_axes"]["height"]["multiple_of"]
     padding = ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple))
     image = np.pad(image, padding, mode="reflect" if resize is None else "edge")
+    # A graph may be fixed to a number of images: then the picture is given so many times.
+    image = np.repeat(image, batch if isinstance(batch, int) else 1, axis=0)
     (probability,) = session.run(["probability"], {"image": image})
     probability = probability[0, :, :height, :width]
     if resize is not None:

@@ -180,7 +180,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """Read a bundle.
 
     Args:
-        name_or_path: A folder, a zip file, or the name of a shipped bundle.
+        name_or_path: A folder, a zip file, or the name of a shipped bundle; a bundle of that name in the
+            current folder goes before it.
 
     Raises:
         BundleError: There is none, or it is damaged or no bundle.
@@ -190,10 +191,12 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         'fusion'
     """
     path = Path(name_or_path)
-    if not path.exists():
-        if str(name_or_path) not in shipped_bundles():
-            raise BundleError(_not_found(str(name_or_path)))
+    # A run or an export may be called as a shipped bundle is; that alone makes it none.
+    no_bundle = not path.exists() or (path.is_dir() and not is_bundle(path))
+    if no_bundle and str(name_or_path) in shipped_bundles():
         path = SHIPPED / str(name_or_path)
+    elif not path.exists():
+        raise BundleError(_not_found(str(name_or_path)))
     if path.is_dir():
         files = {name: path / name for name in (INFO, WEIGHTS, CARD)}
         if absent := [name for name in (INFO, WEIGHTS) if not files[name].is_file()]:

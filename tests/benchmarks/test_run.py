@@ -176,6 +176,17 @@ def test_operations_are_the_catalogue_s():
     assert gflop("dilran", (128, 128), ("encoder",)) < gflop("dilran", (128, 128))
 
 
+def test_a_part_is_not_added_to_the_result_of_another_machine(tmp_path):
+    standing = {"kind": "bench", "machine": {**describe_machine(), "processor": "another"}, "date": "then"}
+    (tmp_path / "bench.json").write_text(json.dumps(standing))
+    with pytest.raises(SystemExit, match="of another machine or other packages, and would be lost"):
+        run.main(["--quick", "--only", "nuclear_norms", "-o", str(tmp_path)])
+    assert json.loads((tmp_path / "bench.json").read_text()) == standing
+    (tmp_path / "bench.json").write_text(json.dumps({**standing, "machine": describe_machine()}))
+    assert page.standing_result(tmp_path, "bench")["date"] == "then"
+    assert page.standing_result(tmp_path, "bench-full") is None
+
+
 def test_what_the_time_did_not_allow_is_named():
     ran = []
     made = [Job(name, "other", 1.0, lambda seconds, name=name: ran.append(name)) for name in "ab"]

@@ -1,5 +1,6 @@
 """Exports of every task: what is written, that it computes the same, at sizes that it was not traced at."""
 
+import dataclasses
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from scalefuse.bundle import load_bundle
 from scalefuse.data.read import read_image
 from scalefuse.data.write import write_image
 from scalefuse.errors import BundleError, InputError, OutputError
+from scalefuse.export import samples
 from scalefuse.export.page import export_page
 from scalefuse.export.parity import compare
 from scalefuse.export.record import ExportRecord
@@ -216,6 +218,40 @@ def test_the_page_says_what_a_model_of_whole_pictures_takes(segmentation):
     assert "flips and rotations" not in export_page(record)
     averaged = record.model_copy(update={"preprocessing": {**record.preprocessing, "tta": True}})
     assert "flips and rotations of a picture by 90°: average so too" in export_page(averaged)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_a_fixed_size_that_is_not_the_training_s_is_said(
+    segmentation_bundle, classification_bundle, heads, tmp_path, task
+):
+    bundle = segmentation_bundle if task == "segmentation" else classification_bundle
+    key = "resize" if task == "segmentation" else "size"
+    preprocessing = {**bundle.info.preprocessing, key: (64, 64)}
+    info = bundle.info.model_copy(update={"preprocessing": preprocessing})
+    bundle = dataclasses.replace(bundle, info=info)
+    images = heads / ("set" if task == "segmentation" else "pairs/MRI")
+    for size, expected in (
+        ((72, 96), {key: (72, 96), "trained_size": (64, 64)}),
+        ((64, 64), {key: (64, 64)}),
+    ):
+        output = tmp_path / str(size[1])
+        record = export(bundle, output, ExportOptions("onnx", size=size, images=images))
+        found = {name: record.preprocessing.get(name) for name in (key, "trained_size")}
+        assert found == {"trained_size": None, **expected}
+        assert record.graphs[0].inputs[0].shape[2:] == size
+        page = (output / "README.md").read_text()
+        assert ("trained on pictures of 64×64" in page) == (size != (64, 64))
+        assert "bring every picture to that size" not in page or size == (64, 64)
+
+
+def test_samples_are_read_when_they_are_asked_for(heads, segmentation_bundle, monkeypatch):
+    read = []
+    monkeypatch.setattr(samples, "read_image", lambda file, **kw: read.append(file) or read_image(file, **kw))
+    found = samples.find_samples(segmentation_bundle, heads / "set")
+    assert (len(read), found.labelled) == (0, True)
+    assert found.samples[1].image.shape == found.samples[1].target.shape
+    assert len(read) == 2
+    assert len(list(found.samples)) == len(found.samples) == len(read) - 2
 
 
 def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from scalefuse.inference.engines.choice import EngineChoice
+    from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice
 
 
 class Engine(StrEnum):
@@ -38,7 +38,7 @@ PrecisionOption = Annotated[
 ]
 
 
-def say_computed_by(choice: EngineChoice | str | None) -> None:
+def say_computed_by(choice: EngineChoice | EnsembleChoice | str | None) -> None:
     """One dim line on standard error, where a network computed anything."""
     from scalefuse.cli.console import err
 

@@ -52,7 +52,15 @@ def export_page(record: ExportRecord) -> str:
                 multiple = f", multiples of {axis.multiple_of}" if axis.multiple_of > 1 else ""
                 lines += ["", f"`{name}`: from {axis.smallest} pixels on{multiple}."]
     resize = record.preprocessing.get("resize")
-    if resize and record.task == "segmentation":
+    trained = record.preprocessing.get("trained_size")
+    if trained:
+        taken = resize or record.preprocessing["size"]
+        lines += [
+            "",
+            f"**The graph takes {taken[0]}×{taken[1]}, but the network was trained on pictures of "
+            f"{trained[0]}×{trained[1]}** (height and width): expect worse results, and measure them.",
+        ]
+    elif resize and record.task == "segmentation":
         lines += [
             "",
             f"**The network was trained on whole pictures of {resize[0]}×{resize[1]}** (height and width): "

@@ -88,13 +88,15 @@ def record_inputs(
         >>> next(inputs.batches("model")).shape
         (1, 3, 24, 32)
     """
-    from scalefuse.export.samples import grey, resized, thinned
+    from scalefuse.export.samples import grey, resized, spread
 
     info = bundle.info
-    pictures = thinned(samples.samples, MAX_INPUTS)
+    # One at a time: they may be large, and are read when they are asked for.
+    most = MAX_INPUTS // 2 if info.task == "fusion" else MAX_INPUTS
+    pictures = (samples.samples[index] for index in spread(len(samples.samples), most))
     if info.task == "fusion":
         # The decoder is not quantised.
-        for sample in thinned(pictures, MAX_INPUTS // 2):
+        for sample in pictures:
             for picture in (sample.image, sample.other):
                 inputs.keep("encoder", torch.from_numpy(resized(grey(picture), size))[None, None])
     elif info.task == "segmentation":

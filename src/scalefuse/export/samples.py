@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
 from scalefuse.data.masks import MaskClasses, read_case_mask
-from scalefuse.data.pairs import pair_by_name
+from scalefuse.data.pairs import Pair, pair_by_name
 from scalefuse.data.phantom import head_phantom
 from scalefuse.data.read import list_images, read_image
-from scalefuse.data.segmentation import scan_segmentation_folder
+from scalefuse.data.segmentation import SegmentationCase, scan_segmentation_folder
 from scalefuse.errors import InputError, IntensityChoiceError
 from scalefuse.inference.trained_masks import trained_classes
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scalefuse.bundle import Bundle
+    from scalefuse.data.classification import ClassificationCase
 
 MAX_SAMPLES = 50
 """More pictures than this are thinned out evenly."""
@@ -54,6 +56,30 @@ class Sample:
     target: Any = None
 
 
+class OnDemand(Sequence[Sample]):
+    """Samples that are read when they are asked for, and not kept: fifty large pictures fill a memory.
+
+    Args:
+        makers: one for each sample.
+        labelled: whether every sample has its reference.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], Sample]], *, labelled: bool) -> None:
+        self.makers, self.labelled = tuple(makers), labelled
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> OnDemand: ...
+    def __getitem__(self, index: int | slice) -> Sample | OnDemand:
+        if isinstance(index, slice):
+            return OnDemand(self.makers[index], labelled=self.labelled)
+        return self.makers[index]()
+
+
 @dataclass(frozen=True)
 class Samples:
     """Pictures and where they come from.
@@ -69,6 +95,8 @@ class Samples:
     @property
     def labelled(self) -> bool:
         """Whether every picture has its reference."""
+        if isinstance(self.samples, OnDemand):
+            return self.samples.labelled
         return all(sample.target is not None for sample in self.samples)
 
 
@@ -100,6 +128,7 @@ def find_samples(bundle: Bundle, folder: Path | None, *, smallest_pair: int = 1)
             f"{bundle.info.name} sees {channels} channels, and no such pictures come with ScaleFuse; give a "
             "folder of yours (--images)."
         )
+    found: Sequence[Sample]
     if task == "fusion":
         found = _phantoms() if folder is None else _pairs(folder, smallest_pair)
     elif task == "segmentation":
@@ -108,7 +137,7 @@ def find_samples(bundle: Bundle, folder: Path | None, *, smallest_pair: int = 1)
         found = _shipped_pictures() if folder is None else _classification(bundle, folder)
     if not found:
         raise InputError(f"{folder}: holds no images; give a folder of pictures.")
-    labelled = found[0].target is not None
+    labelled = Samples("", found).labelled
     where = folder.name if folder is not None else ""
     what = {
         "fusion": "pairs of pictures",
@@ -132,9 +161,19 @@ def thinned(items: Sequence[_Item], most: int = MAX_SAMPLES) -> list[_Item]:
         >>> thinned(list(range(10)), 4)
         [0, 3, 6, 9]
     """
-    if len(items) <= most:
-        return list(items)
-    return [items[round(index)] for index in np.linspace(0, len(items) - 1, most)]
+    return [items[index] for index in spread(len(items), most)]
+
+
+def spread(number: int, most: int) -> list[int]:
+    """At most so many indices of so many items, evenly spread.
+
+    Example:
+        >>> spread(10, 4)
+        [0, 3, 6, 9]
+    """
+    if number <= most:
+        return list(range(number))
+    return [round(index) for index in np.linspace(0, number - 1, most)]
 
 
 def grey(picture: NDArray[Any]) -> NDArray[np.float32]:
@@ -180,7 +219,7 @@ def _phantoms() -> list[Sample]:
     return samples
 
 
-def _pairs(folder: Path, smallest: int) -> list[Sample]:
+def _pairs(folder: Path, smallest: int) -> OnDemand:
     parts = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     if len(parts) != 2:
         raise InputError(
@@ -188,25 +227,29 @@ def _pairs(folder: Path, smallest: int) -> list[Sample]:
             "MRI, under the same names; give such a folder."
         )
     pairs, _ = pair_by_name(*parts)
-    samples = []
-    for pair in thinned(pairs):
-        first, second = (_unit(read_image(file), None) for file in (pair.a, pair.b))
-        if first.shape[:2] != second.shape[:2]:
-            raise InputError(
-                f"{pair.a} and {pair.b} differ in size: {first.shape[:2]} and {second.shape[:2]}; resample "
-                "one onto the other."
-            )
-        if min(first.shape[:2]) < smallest:
-            height, width = first.shape[:2]
-            raise InputError(
-                f"{pair.a}: {height}×{width} pixels, but at least {smallest}×{smallest} are needed; take it "
-                "out, or give a size for all of them (--size)."
-            )
-        samples.append(Sample(first, other=second))
-    return samples
+    found = OnDemand([partial(_pair, pair, smallest) for pair in thinned(pairs)], labelled=False)
+    for _ in found:
+        pass  # what does not do is named before the work
+    return found
 
 
-def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
+def _pair(pair: Pair, smallest: int) -> Sample:
+    first, second = (_unit(read_image(file), None) for file in (pair.a, pair.b))
+    if first.shape[:2] != second.shape[:2]:
+        raise InputError(
+            f"{pair.a} and {pair.b} differ in size: {first.shape[:2]} and {second.shape[:2]}; resample "
+            "one onto the other."
+        )
+    if min(first.shape[:2]) < smallest:
+        height, width = first.shape[:2]
+        raise InputError(
+            f"{pair.a}: {height}×{width} pixels, but at least {smallest}×{smallest} are needed; take it "
+            "out, or give a size for all of them (--size)."
+        )
+    return Sample(first, other=second)
+
+
+def _segmentation(bundle: Bundle, folder: Path) -> OnDemand:
     info = bundle.info
     choice = info.preprocessing.get("intensity")
     intensity = None if choice is None else IntensityRange.model_validate(choice)
@@ -219,16 +262,19 @@ def _segmentation(bundle: Bundle, folder: Path) -> list[Sample]:
         multi_label = bool(info.preprocessing.get("multi_label", False))
         if classes is None and (multi_label or len(info.labels) > 2):
             classes = MaskClasses(names=info.labels, multi_label=multi_label)
-        cases = [case for case in splits[name] if case.has_mask] or splits[name]
-        return [
-            Sample(
-                _unit(read_image(case.image, channels=channels), intensity),
-                target=read_case_mask(case, classes) if case.has_mask else None,
-            )
-            for case in thinned(cases)
-        ]
-    files = thinned(list_images(folder))
-    return [Sample(_unit(read_image(file, channels=channels), intensity)) for file in files]
+        cases = thinned([case for case in splits[name] if case.has_mask] or splits[name])
+
+        def masked(case: SegmentationCase) -> Sample:
+            values = _unit(read_image(case.image, channels=channels), intensity)
+            return Sample(values, target=read_case_mask(case, classes) if case.has_mask else None)
+
+        labelled = all(case.has_mask for case in cases)
+        return OnDemand([partial(masked, case) for case in cases], labelled=labelled)
+
+    def plain(file: Path) -> Sample:
+        return Sample(_unit(read_image(file, channels=channels), intensity))
+
+    return OnDemand([partial(plain, file) for file in thinned(list_images(folder))], labelled=False)
 
 
 def _shipped_pictures() -> list[Sample]:
@@ -237,19 +283,27 @@ def _shipped_pictures() -> list[Sample]:
     return [Sample(read_image(file)) for folder in folders for file in list_images(folder)]
 
 
-def _classification(bundle: Bundle, folder: Path) -> list[Sample]:
+def _classification(bundle: Bundle, folder: Path) -> OnDemand:
     from scalefuse.data.classification import read_classification
 
     files = list_images(folder) if folder.is_dir() else []
     if files:
-        return [Sample(read_image(file)) for file in thinned(files)]
+        return OnDemand([partial(_plain, file) for file in thinned(files)], labelled=False)
     multi_label = bool(bundle.info.preprocessing.get("multi_label", False))
     found = read_classification(folder, classes=bundle.info.labels or None, multi_label=multi_label)
     name = next(name for name in ("val", "all", "train", "test") if name in found.splits)
     cases = thinned(found.part(name))
-    return [
-        Sample(case.read(), target=target) for case, target in zip(cases, found.targets(cases), strict=True)
-    ]
+    targets = found.targets(cases)
+    makers = [partial(_labelled, case, target) for case, target in zip(cases, targets, strict=True)]
+    return OnDemand(makers, labelled=True)
+
+
+def _plain(file: Path) -> Sample:
+    return Sample(read_image(file))
+
+
+def _labelled(case: ClassificationCase, target: Any) -> Sample:
+    return Sample(case.read(), target=target)
 
 
 def _unit(image: Image, choice: IntensityRange | None) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from scalefuse.inference.operating_point import OperatingPoint, choose_operating
 
 if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
-    from scalefuse.inference.engines.choice import EngineChoice, Job
+    from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 
 Engine = Callable[[Tensor], Tensor]
 """Maps standardised images ``(N, C, H, W)`` to logits ``(N, K)``."""
@@ -94,7 +94,7 @@ class Classifier:
         self.postprocessing = postprocessing or ClassificationPostProcessing(multi_label=multi_label)
         self.temperatures = tuple(temperatures or [1.0] * len(self.engines))
         self.views = tuple(views)
-        self.computed_by: EngineChoice | None = None
+        self.computed_by: EngineChoice | EnsembleChoice | None = None
         self._check()
 
     @classmethod
@@ -132,6 +132,7 @@ class Classifier:
         """
         from scalefuse.inference.classifier_ensemble import classifier_arguments
         from scalefuse.inference.engines.build import bundle_engine
+        from scalefuse.inference.engines.choice import of_networks
 
         bundles, arguments = classifier_arguments(bundle, postprocess=postprocess, tta=tta)
         arguments |= options
@@ -142,7 +143,7 @@ class Classifier:
             bundle_engine(one, engine=engine, precision=precision, job=job, size=size) for one in bundles
         ]
         classifier = cls([one for one, _ in built], **arguments)
-        classifier.computed_by = built[0][1]
+        classifier.computed_by = of_networks([choice for _, choice in built])
         return classifier
 
     def prepare(self, image: Image | NDArray[Any]) -> Tensor:

@@ -167,7 +167,8 @@ class Fuser:
             b: Second images, same shape.
 
         Returns:
-            ``(N, 1, H, W)``, clamped to [0, 1].
+            ``(N, 1, H, W)``, clamped to [0, 1]; on the images' device where nothing is decoded, else in main
+            memory.
         """
         with torch.inference_mode():
             kind, _, name = self.strategy.rpartition(":")
@@ -176,7 +177,8 @@ class Fuser:
             # One image at a time: features are 64 times as large as the picture.
             f1, f2 = self.engine.encode(a), self.engine.encode(b)
             if name in GUIDED:
-                return GUIDED[name](a, b, f1, f2)
+                # The features may lie on another device than the pictures.
+                return GUIDED[name](a.to(f1.device), b.to(f1.device), f1, f2).to(a.device)
             fused = STRATEGIES[name](f1, f2)
             del f1, f2
             return self.engine.decode(fused).float().clamp(0, 1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scalefuse.bundle import Bundle
-    from scalefuse.inference.engines.choice import EngineChoice, Job
+    from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 
 Engine = Callable[[Tensor], Any]
 """Maps images ``(N, C, H, W)`` in [0, 1] to logits ``(N, K, H, W)``, or to a tuple with these as ``mask``."""
@@ -125,7 +125,7 @@ class Segmenter:
         self.intensity = intensity
         self.postprocessing = postprocessing or PostProcessing()
         self.whole_image_limit, self.tile, self.overlap, self.tta = whole_image_limit, tile, overlap, tta
-        self.computed_by: EngineChoice | None = None
+        self.computed_by: EngineChoice | EnsembleChoice | None = None
         self._check()
 
     @classmethod
@@ -160,6 +160,7 @@ class Segmenter:
             MissingExtraError: the engine is not installed.
         """
         from scalefuse.inference.engines.build import bundle_engine
+        from scalefuse.inference.engines.choice import of_networks
         from scalefuse.inference.ensemble import segmenter_arguments
 
         bundles, arguments = segmenter_arguments(bundle, postprocess=postprocess)
@@ -173,7 +174,7 @@ class Segmenter:
             for one in bundles
         ]
         segmenter = cls([one for one, _ in built], **arguments)
-        segmenter.computed_by = built[0][1]
+        segmenter.computed_by = of_networks([choice for _, choice in built])
         return segmenter
 
     @property

@@ -19,7 +19,7 @@ from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_views import UNCALIBRATED
-from scalefuse.inference.engines.choice import EngineChoice, Job
+from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
@@ -86,7 +86,7 @@ class ClassifyResult:
     num_pictures: int = 0
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    computed_by: EngineChoice | None = None
+    computed_by: EngineChoice | EnsembleChoice | None = None
 
 
 def classify(

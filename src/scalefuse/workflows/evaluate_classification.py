@@ -25,7 +25,7 @@ from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_ensemble import classifier_arguments
 from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.conformal import prediction_sets
-from scalefuse.inference.engines.choice import EngineChoice, Job
+from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.classification_plots import classification_figures, figure_pixels
 from scalefuse.report.classification_report import write_classification_report
@@ -113,7 +113,7 @@ class _Measured:
     models: list[str]
     coverage: float | None = None
     asked: OperatingPoint | None = None
-    computed_by: EngineChoice | None = None
+    computed_by: EngineChoice | EnsembleChoice | None = None
     num_views: int | None = None
 
 

@@ -271,7 +271,7 @@ def _record(
         opset=OPSET,
         runtime_options=properties,
         graphs=tuple(_graph_record(graph, files[graph.role]) for graph in graphs),
-        preprocessing=info.preprocessing,
+        preprocessing=_preprocessing(bundle, options.size),
         standardised_inside=info.task == "classification",
         labels=info.labels,
         multi_label=bool(info.preprocessing.get("multi_label", False)),
@@ -286,6 +286,16 @@ def _record(
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _preprocessing(bundle: Bundle, size: tuple[int, int] | None) -> dict[str, Any]:
+    """What to do with pictures before the graph sees them; both sizes, where it is not the training's."""
+    found = dict(bundle.info.preprocessing)
+    key = {"segmentation": "resize", "classification": "size"}.get(bundle.info.task, "")
+    trained = found.get(key)
+    if size is not None and trained is not None and tuple(trained) != size:
+        found |= {key: size, "trained_size": trained}
+    return found
 
 
 def _graph_record(graph: Graph, file: Path) -> GraphRecord:

@@ -104,7 +104,9 @@ def fuse(
             f"{' or '.join(_SUFFIXES[output_format])}, or leave the format out."
         )
     folder = output.parent if as_file else output
-    result = FuseResult(failures=list(missing), computed_by=fuser.computed_by)
+    # A baseline has nothing computed by a network.
+    computed_by = None if ":" in fuser.strategy else fuser.computed_by
+    result = FuseResult(failures=list(missing), computed_by=computed_by)
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(pairs))

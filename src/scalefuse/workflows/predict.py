@@ -17,7 +17,7 @@ from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
-from scalefuse.inference.engines.choice import EngineChoice
+from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
@@ -97,7 +97,7 @@ class PredictResult:
     skipped: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    computed_by: EngineChoice | None = None
+    computed_by: EngineChoice | EnsembleChoice | None = None
 
 
 def predict(

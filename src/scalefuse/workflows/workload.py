@@ -41,6 +41,9 @@ def _pixels(file: Path) -> float:
                 return _tiff_pixels(file)
             with Image.open(file) as image:
                 return image.width * image.height
+    except Image.DecompressionBombError:
+        # Pillow's limit, not the reader's: it says no size, but that it is above twice this one.
+        return 2.0 * (Image.MAX_IMAGE_PIXELS or _USUAL_PIXELS)
     except Exception:
         # Formats that Pillow does not know, and damaged files.
         return _USUAL_PIXELS

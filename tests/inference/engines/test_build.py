@@ -102,3 +102,16 @@ def test_from_python_engine_and_precision_can_be_given():
     assert segmenter.computed_by.precision == "fp32"
     with pytest.raises(InputError, match="Unknown engine"):
         scalefuse.load("dilran", engine="fastest")
+
+
+def test_an_ensemble_says_what_computes_each_network(monkeypatch):
+    from scalefuse.bundle import load_bundle
+    from scalefuse.inference.segmenter import Segmenter
+
+    bundle = load_bundle("msrf-net-nuclei")
+    choices = iter([EngineChoice("torch", "fp32"), EngineChoice("openvino", "fp32", failures=["no memory"])])
+    monkeypatch.setattr(build, "bundle_engine", lambda *args, **options: (torch.nn.Identity(), next(choices)))
+    found = Segmenter.from_bundle([bundle, bundle]).computed_by
+    assert (
+        str(found) == "torch in fp32 on the CPU; torch in fp32 on the CPU, where openvino failed (no memory)"
+    )

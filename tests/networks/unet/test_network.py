@@ -50,3 +50,28 @@ def test_bad_arguments_are_named(argument, value):
 def test_another_number_of_channels():
     with pytest.raises(InputError, match=r"\(N, 3, H, W\).*\(1, 1, 16, 16\)"):
         UNet(width=4)(torch.zeros(1, 1, 16, 16))
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_the_smallest_image(norm):
+    """Its coarsest level is one pixel, which PyTorch's instance norm refuses."""
+    network = UNet(width=4, norm=norm).eval()
+    with torch.no_grad():
+        small = network(torch.rand(2, 3, 16, 16))
+    assert small.shape == (2, 1, 16, 16)
+    assert torch.isfinite(small).all()
+
+
+def test_instance_norm_is_pytorchs():
+    network, values = UNet(width=4, norm="instance"), torch.randn(2, 4, 5, 6)
+    found = [module for module in network.modules() if isinstance(module, torch.nn.InstanceNorm2d)]
+    assert len(found) == 18
+    norm = found[0]
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    own = torch.nn.InstanceNorm2d(4, affine=True)
+    own.load_state_dict(norm.state_dict())
+    torch.testing.assert_close(norm(values), own(values))
+    # One pixel is its own mean; what rounding leaves of the difference is divided by the root of eps.
+    shift = norm.bias[:, None, None].expand(2, 4, 1, 1)
+    torch.testing.assert_close(norm(values[:, :, :1, :1]), shift, atol=1e-4, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -115,6 +116,37 @@ class EngineChoice:
             reason = reason if len(reason) <= 100 else f"{reason[:100]}…"
             return f"torch in {self.precision} on the CPU, where {failed} failed ({reason})"
         return f"{self.engine} in {self.precision} on {where}"
+
+
+@dataclass(frozen=True)
+class EnsembleChoice:
+    """What computes the networks of an ensemble.
+
+    Attributes:
+        choices: one for each network.
+    """
+
+    choices: tuple[EngineChoice, ...]
+
+    def __str__(self) -> str:
+        """Every different phrase once.
+
+        Example:
+            >>> torch, openvino = EngineChoice("torch", "fp32"), EngineChoice("openvino", "fp32")
+            >>> print(EnsembleChoice((torch, openvino, torch)))
+            torch in fp32 on the CPU; openvino in fp32 on the CPU
+        """
+        return "; ".join(dict.fromkeys(map(str, self.choices)))
+
+
+def of_networks(choices: Sequence[EngineChoice]) -> EngineChoice | EnsembleChoice:
+    """What computes one network, or several.
+
+    Example:
+        >>> of_networks([EngineChoice("torch", "fp32")])
+        EngineChoice(engine='torch', precision='fp32', device='cpu', may_fall_back=False, failures=[])
+    """
+    return choices[0] if len(choices) == 1 else EnsembleChoice(tuple(choices))
 
 
 def choose_engine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from scalefuse.errors import InputError
@@ -71,6 +72,10 @@ class UNet(nn.Module):
             bias=False,
             dropout=dropout,
         )
+        for parent in list(self.layers.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.InstanceNorm2d):
+                    setattr(parent, name, _InstanceNorm(child.num_features, eps=child.eps, affine=True))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits ``(N, num_classes, H, W)``.
@@ -86,3 +91,17 @@ class UNet(nn.Module):
         check_image(image, self.in_channels, SIZE_MULTIPLE)
         logits: Tensor = self.layers(image)
         return logits
+
+
+class _InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation that also takes one pixel, which becomes its channel's shift.
+
+    PyTorch's own refuses it; the coarsest level of the smallest image is one.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``(N, C, H, W)``, normalised over H and W."""
+        normalised: Tensor = torch.instance_norm(
+            input, self.weight, self.bias, None, None, True, 0.0, self.eps, False
+        )
+        return normalised
