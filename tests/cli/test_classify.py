@@ -180,6 +180,14 @@ def test_the_class_to_explain_is_chosen(cli, bundle, tree, tmp_path):
     assert (maps[0] != maps[1]).any()
 
 
+def test_explanations_do_not_lie_among_the_pictures(cli, bundle, tree):
+    before = sorted(tree.rglob("*"))
+    done = cli("predict", bundle, tree, "--explain", "-o", tree)
+    assert done.code == 2
+    assert "is the folder of the pictures, and the next run would take its explanations" in done.text
+    assert sorted(tree.rglob("*")) == before
+
+
 def test_embeddings_as_csv(cli, bundle, tree, tmp_path):
     assert cli("predict", bundle, tree, "-o", tmp_path, "--embeddings", "--format", "csv").code == 0
     rows = list(csv.DictReader((tmp_path / "embeddings.csv").open()))

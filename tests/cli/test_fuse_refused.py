@@ -221,3 +221,17 @@ def test_damaged_zip(refused, folders, model, tmp_path):
 
 def test_unknown_model(refused, folders):
     assert "no such bundle" in refused("fuse", *folders, "-m", "no-such-model")
+
+
+def test_fused_pictures_do_not_lie_among_the_inputs(refused, folders, model):
+    for folder in folders:
+        before = sorted(folder.iterdir())
+        assert "is a folder of the pictures" in refused("fuse", *folders, "--model", model, "-o", folder)
+        assert sorted(folder.iterdir()) == before
+
+
+def test_a_picture_with_itself_is_said(cli, folders, model, tmp_path):
+    picture = sorted(folders[0].iterdir())[0]
+    done = cli("fuse", picture, picture, "--model", model, "-o", tmp_path / "fused.png")
+    assert done.code == 0
+    assert "is both the first and the second input" in done.text

@@ -155,9 +155,33 @@ def test_a_bad_picture_does_not_stop_the_batch(bundle: Path, dataset: Path, tmp_
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["good_mask.png", "good_overlay.png"]
 
 
+def test_pictures_of_one_name_fail_and_folders_inside_are_said(
+    bundle: Path, dataset: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    (source / "more").mkdir(parents=True)
+    picture = read_image(dataset / "val" / "images" / "10.png").pixels
+    for name in ("good.png", "two.png", "two.tif", "more/other.png"):
+        write_pixels(source / name, picture)
+    done = run("predict", bundle, source, "-o", tmp_path / "out")
+    assert done.returncode == 3
+    said = " ".join(done.stderr.split())
+    assert "two.png and two.tif would be written under the same name; rename them, or keep one." in said
+    assert "pictures in the folders inside ('more') are left out." in said
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["good_mask.png", "good_overlay.png"]
+    for name in ("good.png", "two.tif", "two.png"):
+        (source / name).unlink()
+    done = run("predict", bundle, source, "-o", tmp_path / "other")
+    assert done.returncode == 2
+    assert "holds no images itself, but its folders do ('more')" in " ".join(done.stderr.split())
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (("predict", "dilran", "{empty}"), "use `scalefuse fuse`"),
+        (("evaluate", "{bundle}", "{held}", "--split", "val"), "images.csv of a run lists"),
         (("predict", "no-such-model", "{image}"), "no such bundle"),
         (("predict", "no-such-model", "missing.png"), "no such bundle"),
         (("predict", "{bundle}", "missing.png"), "no such file"),
@@ -175,7 +199,14 @@ def test_bad_input_is_one_line_and_exit_2(
     arguments: tuple[str, ...], expected: str, bundle: Path, dataset: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"bundle": bundle, "empty": tmp_path / "empty", "image": dataset / "val" / "images" / "10.png"}
+    draw(tmp_path / "held", 2)
+    held = tmp_path / "held"
+    places = {
+        "bundle": bundle,
+        "held": held,
+        "empty": tmp_path / "empty",
+        "image": dataset / "val" / "images" / "10.png",
+    }
     done = run(*(text.format(**places) for text in arguments), "-o", tmp_path / "out")
     assert done.returncode == 2, done.stderr
     assert expected in done.stderr

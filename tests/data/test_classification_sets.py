@@ -368,6 +368,14 @@ def test_images_in_folders_of_a_class_folder_are_told(tmp_path):
     assert "images in folders inside ('pat1' and 1 more) are left out" in line
 
 
+def test_images_beside_the_folders_of_classes_are_told(tmp_path):
+    touch(tmp_path, "train/a/1.png", "train/b/2.png", "train/3.png", "train/4.png")
+    found = read_classification(tmp_path)
+    assert len(found.cases) == 2
+    assert len(found.left_out) == 1
+    assert "2 images beside the folders of the classes, such as '3.png', are left out" in found.left_out[0]
+
+
 def test_a_class_whose_images_all_lie_deeper(tmp_path):
     touch(tmp_path, "a/pat1/1.png", "b/pat2/2.png")
     with pytest.raises(InputError, match=r"lie in folders inside \('pat1'\).*CSV file"):

@@ -63,6 +63,11 @@ def read_class_folders(
     problems: list[SetProblem] = []
     left_out: list[str] = []
     for split in (split for split in SPLITS if split in parts):
+        if beside := list_images(parts[split]):
+            left_out.append(
+                f"{parts[split]}: {len(beside)} images beside the folders of the classes, such as "
+                f"{beside[0].name!r}, are left out; move them into one."
+            )
         for child in _subfolders(parts[split]):
             files = list_images(child)
             inner = [folder for folder in _subfolders(child) if _holds_images(folder)]

@@ -231,9 +231,9 @@ def resolve_intensity(image: Image, choice: IntensityRange | str | None) -> Inte
         unit = {"HU": " HU", "arbitrary": " (arbitrary unit)", "grey level": ""}[image.unit]
         raise IntensityChoiceError(
             f"{image.label}: holds values from {image.pixels.min():g} to {image.pixels.max():g}{unit}, and "
-            "which of them are black and white must be chosen; give a range (--range, or of two inputs "
-            "--range-a and --range-b): "
-            f"{_suggestions(image)}."
+            "which of them are black and white must be chosen; give a range (--range; of two inputs "
+            "--range-a and --range-b; in a configuration data.intensity, or range_a and range_b of a pair of "
+            f"folders): {_suggestions(image)}."
         )
     if choice.mode == "full" and image.bits is None:
         raise InputError(

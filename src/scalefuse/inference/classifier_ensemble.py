@@ -77,7 +77,7 @@ def _settings(bundle: Bundle) -> dict[str, Any]:
     if info.task != "classification":
         raise BundleError(
             f"{bundle.source}: a bundle for {info.task}, but classifying needs one for classification; "
-            "choose another bundle."
+            + ("use `scalefuse fuse` with this one." if info.task == "fusion" else "choose another bundle.")
         )
     preprocessing: ClassificationPreprocessing = parse_stored(
         ClassificationPreprocessing, info.preprocessing, bundle

@@ -50,15 +50,25 @@ def segmenter_arguments(
     return bundles, arguments
 
 
+def require_segmentation(bundle: Bundle) -> None:
+    """Refuse a bundle for another task.
+
+    Raises:
+        BundleError: it is one.
+    """
+    task = bundle.info.task
+    if task != "segmentation":
+        raise BundleError(
+            f"{bundle.source}: a bundle for {task}, but segmenting needs one for segmentation; "
+            + ("use `scalefuse fuse` with this one." if task == "fusion" else "choose another bundle.")
+        )
+
+
 def _settings(bundle: Bundle) -> dict[str, Any]:
     from scalefuse.inference.segmenter import SegmentationPreprocessing
 
     info = bundle.info
-    if info.task != "segmentation":
-        raise BundleError(
-            f"{bundle.source}: a bundle for {info.task}, but segmenting needs one for segmentation; "
-            "choose another bundle."
-        )
+    require_segmentation(bundle)
     preprocessing = parse_stored(SegmentationPreprocessing, info.preprocessing, bundle)
     network: Any = info.network
     return {

@@ -130,6 +130,11 @@ def classify(
     )
     point, coverage = _check(classifier, options)
     check_folder_name(output)
+    if options.explain and source.is_dir() and source.resolve() == output.resolve():
+        raise OutputError(
+            f"{output}: is the folder of the pictures, and the next run would take its explanations for "
+            "pictures too; choose another output folder (-o)."
+        )
     batch = _Batch(classifier, options, output, point)
     if options.explain:
         names = explanation_names(inputs)

@@ -201,7 +201,8 @@ def _cases(folder: Path, split: str | None) -> tuple[str, list[SegmentationCase]
     if split is None:
         split = next(name for name in ("test", "val", "train", "all", *splits) if name in splits)
     if split not in splits:
-        raise InputError(f"{folder}: has no split {split!r}; it has: {', '.join(splits)}.")
+        hint = "; images.csv of a run lists what its training held out: evaluate that" * (split == "val")
+        raise InputError(f"{folder}: has no split {split!r}; it has: {', '.join(splits)}{hint}.")
     cases = [case for case in splits[split] if case.has_mask]
     failures = [f"{case.image}: has no mask." for case in splits[split] if not case.has_mask]
     return split, cases, failures

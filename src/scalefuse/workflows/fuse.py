@@ -98,6 +98,11 @@ def fuse(
         check_output_suffix(output)
     if not single:
         check_folder_name(output)
+        if output.resolve() in (a.resolve(), b.resolve()):
+            raise OutputError(
+                f"{output}: is a folder of the pictures, and fused ones would lie among them; choose another "
+                "output folder (-o)."
+            )
     if as_file and output_format != "auto" and check_output_suffix(output) not in _SUFFIXES[output_format]:
         raise InputError(
             f"{output}: is no name for the format {output_format!r} asked for; end it in "
@@ -107,6 +112,8 @@ def fuse(
     # A baseline has nothing computed by a network.
     computed_by = None if ":" in fuser.strategy else fuser.computed_by
     result = FuseResult(failures=list(missing), computed_by=computed_by)
+    if a.resolve() == b.resolve():
+        result.notes.append(f"{a}: is both the first and the second input, so that nothing is joined.")
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(pairs))

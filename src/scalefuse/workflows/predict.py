@@ -18,6 +18,7 @@ from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice
+from scalefuse.inference.ensemble import require_segmentation
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
@@ -132,7 +133,10 @@ def predict(
     extra: dict[str, Any] = {}
     if options.intensity is not None:
         extra["intensity"] = IntensityRange.parse(options.intensity)
-    files = _files(source)
+    for bundle in bundles:
+        # Before what the pictures lack.
+        require_segmentation(bundle)
+    files, alike, notes = _files(source)
     job = job_of(files)
     segmenter = Segmenter.from_bundle(
         bundles,
@@ -146,7 +150,7 @@ def predict(
     check_folder_name(output)
     work = _Work(segmenter, output, options)
     work.check_inputs(source, files)
-    result = PredictResult(computed_by=segmenter.computed_by)
+    result = PredictResult(computed_by=segmenter.computed_by, failures=alike, notes=notes)
     result.notes += views_notes(bundles[0], tta=options.tta, postprocess=options.postprocess)
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
@@ -159,7 +163,7 @@ def predict(
                 if not outcome():
                     result.skipped.append(file)
             except ScaleFuseError as error:
-                if len(files) == 1 or (isinstance(error, OutputError) and not result.written):
+                if len(files) + len(alike) == 1 or (isinstance(error, OutputError) and not result.written):
                     raise
                 if isinstance(error, IntensityChoiceError):
                     unchosen = unchosen or error
@@ -168,7 +172,7 @@ def predict(
                 if not is_out_of_memory(error):
                     raise
                 problem = f"{file}: not enough memory for a picture of this size; cut it into parts."
-                if len(files) == 1:
+                if len(files) + len(alike) == 1:
                     raise InputError(problem) from error
             result.written += work.written.pop(file, [])
             if problem is not None:
@@ -182,20 +186,35 @@ def predict(
         return result
 
 
-def _files(source: Path) -> list[Path]:
+def _files(source: Path) -> tuple[list[Path], list[str], list[str]]:
+    """The pictures, a line for each that cannot be told from another, and notes on what is left out."""
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; check the name.")
-    files = list_images(source) if source.is_dir() else [source]
+    if not source.is_dir():
+        return [source], [], []
+    files = list_images(source)
+    inner = sorted(
+        child.name for child in source.iterdir() if child.is_dir() and not child.name.startswith(".")
+    )
+    inner = [name for name in inner if list_images(source / name)]
+    named = ", ".join(map(repr, inner[:3])) + (f" and {len(inner) - 3} more" if len(inner) > 3 else "")
     if not files:
-        raise InputError(f"{source}: holds no images; give a picture or a folder of pictures.")
-    stems: dict[str, Path] = {}
+        hint = f" itself, but its folders do ({named}); give one of these" if inner else ""
+        raise InputError(f"{source}: holds no images{hint or '; give a picture or a folder of pictures'}.")
+    notes = [f"{source}: pictures in the folders inside ({named}) are left out."] if inner else []
+    stems: dict[str, list[Path]] = {}
     for file in files:
-        other = stems.setdefault(image_stem(file), file)
-        if other != file:
-            raise InputError(
-                f"{source}: {other.name} and {file.name} would be written under the same name; keep one."
-            )
-    return files
+        stems.setdefault(image_stem(file), []).append(file)
+    failures = [
+        f"{source}: {' and '.join(file.name for file in alike)} would be written under the same name; rename "
+        "them, or keep one."
+        for alike in stems.values()
+        if len(alike) > 1
+    ]
+    files = [alike[0] for alike in stems.values() if len(alike) == 1]
+    if not files:
+        raise InputError(failures[0])
+    return files, failures, notes
 
 
 @dataclass

@@ -15,6 +15,8 @@ from scalefuse.report.tables import write_csv
 
 IMAGES, CHECK_PAGE = "images.csv", "data-check.html"
 
+_FEW = 10
+
 
 def keep_images(folder: Path, rows: Sequence[dict[str, str]], *, resume: bool) -> None:
     """Write ``images.csv`` into a run's folder; a run that goes on must have the images it was begun with.
@@ -82,6 +84,26 @@ def held_out_note(bundles: Sequence[Bundle], key: str, source: Path, split: str)
 
 def _identity(row: dict[str, str]) -> tuple[str, str, str]:
     return row.get("name") or "", row.get("split") or "", row.get("label") or ""
+
+
+def few_note(number: int, folds: int | None) -> str | None:
+    """What to say where the validation images are too few to choose by.
+
+    Args:
+        number: Of them.
+        folds: The run's setting.
+
+    Example:
+        >>> few_note(20, None) is None, few_note(3, None)[:29]
+        (True, 'only 3 images to validate on:')
+    """
+    if number >= _FEW:
+        return None
+    advice = "" if folds else "; `--folds 5` validates on every image once"
+    return (
+        f"only {number} image{'s' * (number != 1)} to validate on: which epoch is best, and what is fitted "
+        f"after it, hang on chance{advice}"
+    )
 
 
 def validation_origin(data: SegmentationData | ClassificationData, *, own: bool) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scalefuse.config import ClassificationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import BundleError, ConfigError, InputError
-from scalefuse.workflows.run_images import CHECK_PAGE, keep_images, validation_origin
+from scalefuse.workflows.run_images import CHECK_PAGE, few_note, keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def train_classification(
         f"{len(cases)} training and {len(val_cases)} validation images (these are {origin}), "
         f"classes: {', '.join(found.classes)}"
     )
+    if few := few_note(len(val_cases), data.folds):
+        say(few)
     targets = torch.from_numpy(found.targets(cases))
     preprocessing = data.preprocessing(multi_label=found.multi_label)
     channels, num_classes = config.network.in_channels, len(found.classes)

@@ -12,7 +12,7 @@ import numpy as np
 from scalefuse.config import SegmentationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError, InputError
-from scalefuse.workflows.run_images import CHECK_PAGE, keep_images, validation_origin
+from scalefuse.workflows.run_images import CHECK_PAGE, few_note, keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -142,6 +142,8 @@ def train_segmentation(
         f"{len(cases)} training and {len(val_cases)} validation images "
         f"(these are {validation_origin(data, own=bool(splits.get('val')))})"
     )
+    if few := few_note(len(val_cases), data.folds):
+        say(few)
     if data.check:
         _check(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
