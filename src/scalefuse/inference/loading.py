@@ -21,7 +21,8 @@ def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter
         **options: Passed to the predictor: ``strategy`` for fusion; ``tta``, ``tile``, … for segmentation;
             ``batch_size``, ``intensity``, … for classification; and for all of them ``engine`` and
             ``precision`` (see :func:`~scalefuse.inference.engines.choice.choose_engine`), which are
-            ``torch`` and ``fp32`` here where not given, so that results depend on no machine.
+            ``torch`` and ``fp32`` here where not given, so that results depend on no engine that happens to
+            be installed.
 
     Returns:
         A :class:`~scalefuse.inference.fuser.Fuser`, a :class:`~scalefuse.inference.segmenter.Segmenter` or a
