@@ -180,8 +180,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """Read a bundle.
 
     Args:
-        name_or_path: A folder, a zip file, or the name of a shipped bundle; a bundle of that name in the
-            current folder goes before it.
+        name_or_path: A bundle's folder or zip file; or the name of a shipped one, unless it is here too.
 
     Raises:
         BundleError: There is none, or it is damaged or no bundle.
@@ -190,12 +189,10 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         >>> load_bundle("dilran").info.task
         'fusion'
     """
-    path = Path(name_or_path)
-    # A run or an export may be called as a shipped bundle is; that alone makes it none.
-    no_bundle = not path.exists() or (path.is_dir() and not is_bundle(path))
-    if no_bundle and str(name_or_path) in shipped_bundles():
-        path = SHIPPED / str(name_or_path)
-    elif not path.exists():
+    path = Path(name_or_path)  # a run or an export may bear a shipped bundle's name without being one
+    if str(path) in shipped_bundles() and not (path.is_file() or (path / INFO).is_file()):
+        path = SHIPPED / path
+    if not path.exists():
         raise BundleError(_not_found(str(name_or_path)))
     if path.is_dir():
         files = {name: path / name for name in (INFO, WEIGHTS, CARD)}
