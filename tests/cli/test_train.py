@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from scalefuse.bundle import load_bundle
+from scalefuse.cli.train import _told
 from scalefuse.config import load_config
 from scalefuse.data import write_image
 from scalefuse.data.phantom import head_phantom
@@ -366,3 +367,15 @@ def test_a_run_goes_on_with_the_pairs_that_it_was_begun_with(cli, refused, confi
         (folder / "2.png").unlink()
     line = refused("train", "--resume", run, "--set", "training.epochs=2")
     assert "0 new or changed, 1 missing or changed" in line
+
+
+def test_what_is_told_of_an_epoch_are_losses_and_measures():
+    values = {
+        "train/loss": 1.0,
+        "train/mask_dice": 0.95,
+        "val/mask_dice": 0.9,
+        "val/loss": 2.0,
+        "val/dice": 0.05,
+    }
+    assert _told(values) == "train/loss 1  val/loss 2  val/dice 0.05"
+    assert _told({"val/auroc": 0.81234, "val/accuracy": 0.5}) == "val/accuracy 0.5  val/auroc 0.8123"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +86,10 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
     with progress_bar("batches") as bar:
         task = bar.add_task("Training", total=None)
 
+        begun = time.monotonic()
+
         def report(progress: Progress) -> None:
+            nonlocal begun
             bar.update(
                 task,
                 description=f"Epoch {progress.epoch}/{progress.num_epochs}",
@@ -92,8 +97,9 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
                 completed=progress.batch,
             )
             if progress.epoch_ended:
-                values = "  ".join(f"{name} {value:.4g}" for name, value in sorted(progress.values.items()))
-                err.print(f"epoch {progress.epoch}/{progress.num_epochs}  {values}", markup=False)
+                seconds, begun = time.monotonic() - begun, time.monotonic()
+                which, told = f"epoch {progress.epoch}/{progress.num_epochs}", _told(progress.values)
+                err.print(f"{which}  {told}  {seconds:.3g} s", markup=False)
 
         try:
             if folds is None:
@@ -117,3 +123,11 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
             values = [result.metrics[name] for result in results]
             out.print(f"{name}, mean of {folds} folds: {sum(values) / folds:.4f}", markup=False)
     err.print(NOTICE, style="dim")
+
+
+def _told(values: Mapping[str, float]) -> str:
+    """The losses and what is measured; the parts of a loss stand in ``metrics.csv`` only."""
+    losses = [name for name in ("train/loss", "val/loss") if name in values]
+    parts = {name.partition("/")[2] for name in values if name.startswith("train/")}
+    measures = [name for name in sorted(values) if name.partition("/")[2] not in parts]
+    return "  ".join(f"{name} {values[name]:.4g}" for name in dict.fromkeys([*losses, *measures]))
