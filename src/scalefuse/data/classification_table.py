@@ -1,6 +1,5 @@
 """A classification data set as a CSV file that lists images and labels."""
 
-import csv
 import math
 import os
 import re
@@ -14,6 +13,7 @@ from scalefuse.data.classification import (
     SetProblem,
     TableColumns,
 )
+from scalefuse.data.csv_rows import read_rows
 from scalefuse.data.read import IMAGE_SUFFIXES, image_stem, natural_key
 from scalefuse.data.segmentation import SPLIT_FOLDERS
 from scalefuse.errors import InputError
@@ -59,7 +59,7 @@ def read_class_table(
         >>> found.classes, found.targets().tolist()
         (('cyst', 'mass'), [[1, 0], [1, 1]])
     """
-    header, rows = _read_rows(path)
+    header, rows = _listed(path)
     used = {meaning: _column(path, header, meaning, columns) for meaning in USUAL}
     root = path.parent if images is None else Path(images)
     if not root.is_dir():
@@ -103,7 +103,7 @@ def list_table_images(
         >>> [case.path.name for case in list_table_images(folder / "list.csv", TableColumns())[0]]
         ['a.png']
     """
-    header, rows = _read_rows(path)
+    header, rows = _listed(path)
     name_column, split_column = (_column(path, header, what, columns) for what in ("path", "split"))
     assert name_column is not None
     root = path.parent if images is None else Path(images)
@@ -254,42 +254,11 @@ def _one_of(files: Sequence[Path], name: str) -> Path | str | None:
     return files[0] if files else None
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
-        ) from error
-    delimiter = delimiter_of(text.partition("\n")[0])
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    header = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = header
-    try:
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num} is not CSV ({error}); mend it.") from error
+def _listed(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    header, rows = read_rows(path)
     if not rows:
         raise InputError(f"{path}: lists no images; a header and a line for each image were expected.")
-    for line, row in rows:
-        # What stands beyond the header, without a name.
-        surplus: Sequence[str] = row.get(None) or ()
-        if any(cell.strip() for cell in surplus):
-            raise InputError(
-                f"{path}: line {line} has {len(header) + len(surplus)} cells, but the header has "
-                f"{len(header)}; put a cell that holds {delimiter!r} in quotation marks."
-            )
     return header, rows
-
-
-def delimiter_of(header: str) -> str:
-    """What separates the cells of a table: commas, semicolons or tabs.
-
-    Example:
-        >>> delimiter_of("name;label")
-        ';'
-    """
-    return max(",;\t", key=header.count)
 
 
 def _column(path: Path, header: Sequence[str], meaning: str, columns: TableColumns) -> str | None:

@@ -1,10 +1,10 @@
 """Which images belong together, such as those of one patient, from a CSV file."""
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from scalefuse.data.csv_rows import read_rows
 from scalefuse.data.read import image_stem
 from scalefuse.errors import InputError
 
@@ -35,17 +35,7 @@ def read_groups(path: Path | str, column: str) -> dict[str, str]:
         {'scan1': '7', 'b/scan1': '8'}
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
-        ) from error
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    columns = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
+    columns, rows = read_rows(path)
     by_lower = {name.lower(): name for name in reversed(columns)}
     name_column = next((by_lower[name] for name in NAME_COLUMNS if name in by_lower), None)
     column = column if column in columns else by_lower.get(column.lower(), column)
@@ -57,7 +47,7 @@ def read_groups(path: Path | str, column: str) -> dict[str, str]:
             f"{path}: {missing} was expected, but the columns are {', '.join(columns) or 'none'}."
         )
     groups: dict[str, str] = {}
-    for line, row in enumerate(reader, start=2):
+    for line, row in rows:
         place = PurePosixPath((row[name_column] or "").strip().replace("\\", "/"))
         group = (row[column] or "").strip()
         if not place.name or not group:

@@ -1,6 +1,5 @@
 """A segmentation data set as a CSV file that lists images and masks, as trainings leave it behind."""
 
-import csv
 import os
 import textwrap
 from collections import Counter
@@ -8,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from scalefuse.data.csv_rows import read_rows
 from scalefuse.data.read import image_stem
 from scalefuse.data.segmentation import SPLIT_FOLDERS, SegmentationCase
 from scalefuse.errors import InputError
@@ -53,15 +53,7 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
         >>> read_case_list(folder / "images.csv")["val"][0].name
         '1'
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            rows = list(reader)
-            header = list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
-        ) from error
+    header, rows = read_rows(path)
     missing = [name for name in ("path", "masks", "split") if name not in header]
     if missing or not rows:
         what = f"no column {missing[0]!r}" if missing else "no rows"
@@ -70,7 +62,7 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
             "a run; give one, or a folder with images/ and masks/ inside."
         )
     splits: dict[str, list[SegmentationCase]] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         split = SPLIT_FOLDERS.get((row["split"] or "").strip().lower())
         if split is None:
             raise InputError(

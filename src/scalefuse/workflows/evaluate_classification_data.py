@@ -19,7 +19,8 @@ from scalefuse.data.classification import (
     TableColumns,
     read_classification,
 )
-from scalefuse.data.classification_table import USUAL, delimiter_of
+from scalefuse.data.classification_table import USUAL
+from scalefuse.data.csv_rows import delimiter_of
 from scalefuse.errors import InputError
 from scalefuse.evaluation.classification import probability_problem
 

@@ -1,0 +1,33 @@
+"""CSV files however they were saved."""
+
+import pytest
+
+from scalefuse.data.csv_rows import read_rows
+from scalefuse.errors import InputError
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_line_ends_and_delimiters(tmp_path, end, delimiter):
+    cells = [f"name{delimiter}note", f"a{delimiter}x", f'b{delimiter}"two\nlines"', "", "c"]
+    text = end.join(cells)
+    file = tmp_path / "t.csv"
+    file.write_bytes(("\ufeff" + text).encode())
+    header, rows = read_rows(file)
+    assert header == ["name", "note"]
+    expected = [
+        (2, {"name": "a", "note": "x"}),
+        (3, {"name": "b", "note": "two\nlines"}),
+        (6, {"name": "c", "note": None}),
+    ]
+    assert rows == expected
+
+
+def test_faults_name_the_line(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text('a,b\n1,"x\ny",3\n')
+    with pytest.raises(InputError, match="line 2 has 3 cells, but the header has 2"):
+        read_rows(file)
+    file.write_bytes(b"a,b\n\xff,1\n")
+    with pytest.raises(InputError, match="save it as UTF-8"):
+        read_rows(file)
