@@ -1,7 +1,6 @@
 """A segmentation data set as a CSV file that lists images and masks, as trainings leave it behind."""
 
 import os
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from scalefuse.errors import InputError
 COLUMNS = ("name", "path", "masks", "patient", "split")
 
 _BETWEEN = "|"
+_LONGEST_SHOWN = 300  # characters of a path in a message: a quotation mark may not be closed
 
 
 def case_rows(parts: Mapping[str, Sequence[SegmentationCase]]) -> list[dict[str, str]]:
@@ -81,8 +81,8 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
         for file in (image, *(file for _, file in labels), *([] if mask is None else [mask])):
             # Unlike Path.is_file, no error for what can be no file's name.
             if not os.path.isfile(file):  # noqa: PTH113
-                text = textwrap.shorten(str(file), 300)
-                raise InputError(f"{path}: line {line}: {text} is not there; restore it or remove the line.")
+                name = str(file) if len(str(file)) <= _LONGEST_SHOWN else f"{str(file)[:_LONGEST_SHOWN]}…"
+                raise InputError(f"{path}: line {line}: {name} is not there; restore it or remove the line.")
         name, group = row.get("name") or image_stem(image), row.get("patient") or None
         splits.setdefault(split, []).append(SegmentationCase(name, image, mask, group, labels))
     return {split: _told_apart(path, cases) for split, cases in splits.items()}
