@@ -96,6 +96,17 @@ def test_every_measure_is_logged(undisturbed):
         assert all(-1 <= float(line[f"val/{name}"]) <= 1 for line in lines)
 
 
+def test_an_epoch_without_validation_tells_no_measure_of_an_earlier_one(cli, config_file, tmp_path):
+    done = cli(
+        "train", config_file, "-o", tmp_path / "run",
+        "--set", "training.epochs=4", "--set", "training.validate_every=2",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    lines = [line for line in done.text.splitlines() if line.startswith("epoch ")]
+    assert ["val/auroc" in line for line in lines] == [False, True, False, True]
+    assert all("train/loss" in line for line in lines)
+
+
 @pytest.mark.parametrize(("epoch", "batch", "ended"), [(2, 1, False), (2, 2, True)])
 def test_resumed_run_equals_the_undisturbed_one(config_file, undisturbed, tmp_path, epoch, batch, ended):
     folder = tmp_path / "stopped"

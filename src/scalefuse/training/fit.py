@@ -51,7 +51,7 @@ class Progress:
         num_epochs: Epochs of the whole run.
         batch: Finished batches of the epoch.
         num_batches: Batches of an epoch.
-        values: Latest logged values by name.
+        values: Latest logged values by name; at the end of an epoch without validation none of an earlier one.
         epoch_ended: Whether this reports the end of an epoch, validation included.
     """
 
@@ -80,18 +80,28 @@ class _AtomicCheckpoints(TorchCheckpointIO):
 class _Reporter(Callback):
     def __init__(self, report: Callable[[Progress], None]) -> None:
         self.report = report
+        self.validated = -1
 
     def _send(self, trainer: pl.Trainer, batch: int, *, ended: bool) -> None:
+        stale = ended and self.validated != trainer.current_epoch
+        values = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if not (stale and name.startswith("val/"))
+        }
         self.report(
             Progress(
                 epoch=trainer.current_epoch + 1,
                 num_epochs=trainer.max_epochs or 0,
                 batch=batch,
                 num_batches=int(trainer.num_training_batches),
-                values={name: float(value) for name, value in trainer.callback_metrics.items()},
+                values=values,
                 epoch_ended=ended,
             )
         )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validated = trainer.current_epoch
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         self._send(trainer, trainer.fit_loop.epoch_loop.batch_progress.current.completed, ended=False)
