@@ -51,7 +51,7 @@ class Progress:
         num_epochs: Epochs of the whole run.
         batch: Finished batches of the epoch.
         num_batches: Batches of an epoch.
-        values: Latest logged values by name; at the end of an epoch without validation none of an earlier one.
+        values: Latest logged values by name; at the end of an epoch none that an earlier one validated.
         epoch_ended: Whether this reports the end of an epoch, validation included.
     """
 
