@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -107,10 +108,14 @@ def test_an_epoch_without_validation_tells_no_measure_of_an_earlier_one(cli, con
     assert all("train/loss" in line for line in lines)
 
 
-@pytest.mark.parametrize(("epoch", "batch", "ended"), [(2, 1, False), (2, 2, True)])
-def test_resumed_run_equals_the_undisturbed_one(config_file, undisturbed, tmp_path, epoch, batch, ended):
+@pytest.mark.parametrize(
+    ("epoch", "batch", "ended", "workers"), [(2, 1, False, 0), (2, 2, True, 0), (2, 1, False, 2)]
+)
+def test_resumed_run_equals_the_undisturbed_one(
+    config_file, undisturbed, tmp_path, epoch, batch, ended, workers
+):
     folder = tmp_path / "stopped"
-    config = load_config(config_file, [f"output={folder}"])
+    config = load_config(config_file, [f"output={folder}", f"training.workers={workers}"])
 
     def stop(progress):
         if (progress.epoch, progress.batch, progress.epoch_ended) == (epoch, batch, ended):
@@ -126,6 +131,28 @@ def test_resumed_run_equals_the_undisturbed_one(config_file, undisturbed, tmp_pa
     assert ours.info.metrics == theirs.info.metrics
     assert ours.info.postprocessing == theirs.info.postprocessing
     assert logged(folder) == logged(undisturbed)
+
+
+def test_a_run_killed_before_its_first_epoch_was_kept_starts_again(cli, config_file, undisturbed, tmp_path):
+    """The best weights are written before the checkpoint to go on from."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    shutil.copy(undisturbed / "checkpoints" / "best.ckpt", folder / "checkpoints")
+    kept = (undisturbed / "config.yaml").read_text().replace(str(undisturbed), str(folder))
+    (folder / "config.yaml").write_text(kept)
+    done = cli("train", config_file, "-o", folder)
+    assert done.code == 0, done.text
+    assert "no epoch of this run was finished; it starts again" in done.text
+    assert logged(folder) == logged(undisturbed)
+
+
+def test_a_training_without_enough_memory_says_what_to_lower(refused, config_file, tmp_path, monkeypatch):
+    def step(self, batch, index):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("scalefuse.training.classification_task.ClassificationTask.validation_step", step)
+    line = refused("train", config_file, "-o", tmp_path / "run")
+    assert "ran out of memory. Lower training.batch_size" in line
 
 
 def test_resuming_needs_the_same_settings(refused, config_file, undisturbed):

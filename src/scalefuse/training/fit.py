@@ -179,6 +179,11 @@ def fit(
             say(f"all {config.epochs} epochs were done already; the bundle is made anew")
         if computed_in == "auto" and begun_in is not None:
             computed_in = begun_in
+        # The trainer says it only after workers of the loader have begun to draw.
+        for sampler in (train.sampler, getattr(train.batch_sampler, "sampler", None)):
+            set_epoch = getattr(sampler, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(finished_epoch + 1)
     if val is None:
         monitor, mode = "train/loss", "min"
     # The best is kept under its own name beside the last; the average's weights are what both hold.

@@ -14,6 +14,7 @@ from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, conf
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
+from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.run_images import CHECK_PAGE, IMAGES, keep_images
 from scalefuse.workflows.run_lock import LOCK, sole_training
 
@@ -83,8 +84,8 @@ def train(
     kept = folder / CONFIG
     say = say or (lambda line: None)
     # Killed before an epoch was finished: there is nothing to go on with, and nothing to lose.
-    left = (folder / BUNDLE, *(folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")))
-    unfinished = kept.is_file() and not any(path.exists() for path in left)
+    best, last = (folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    unfinished = kept.is_file() and not any(path.exists() for path in (folder / BUNDLE, last))
     if kept.is_file() and not resume and not (unfinished and kept.read_text(encoding="utf-8") == text):
         what = "a run of another configuration" if unfinished else "a run already"
         advice = "delete the folder" if unfinished else f"go on with it (--resume {folder})"
@@ -102,9 +103,19 @@ def train(
         with sole_training(folder):
             if unfinished:
                 say("no epoch of this run was finished; it starts again")
+                best.unlink(missing_ok=True)
             with atomic_write(kept) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-            return _train(config, folder, resume=resume and not unfinished, report=report, say=say)
+            try:
+                return _train(config, folder, resume=resume and not unfinished, report=report, say=say)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise ConfigError(
+                    "The training ran out of memory. Lower training.batch_size, data.size or the network's "
+                    "width, in another folder (-o); data.fit=crop validates on whole images, which must not "
+                    "be too large for it."
+                ) from error
     except BaseException:
         if not kept.is_file():
             (folder / LOCK).unlink(missing_ok=True)
