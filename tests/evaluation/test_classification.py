@@ -96,6 +96,17 @@ def test_several_classes_are_measured_as_scikit_learn_does():
     assert list(summary["calibration"]) == ["most probable class"]
 
 
+def test_a_label_never_called_has_an_mcc_of_0_in_the_mean_as_in_scikit_learn():
+    generator = np.random.default_rng(1)
+    targets = (generator.random((60, 3)) < (0.3, 0.5, 0.6)).astype(int)
+    probabilities = np.clip(targets * 0.3 + generator.random((60, 3)) * 0.7, 0, 1) * (0.4, 1, 1)
+    measured = evaluate_classification(probabilities, targets, list("xyz"), multi_label=True)
+    called = (probabilities >= 0.5).astype(int)
+    assert not called[:, 0].any()
+    expected = np.mean([sk.matthews_corrcoef(targets[:, k], called[:, k]) for k in range(3)])
+    assert measured.summary(num_resamples=20)["overall"]["mcc"]["value"] == pytest.approx(expected)
+
+
 def test_several_labels_are_measured_as_scikit_learn_and_torchmetrics_do():
     generator = np.random.default_rng(0)
     targets = (generator.random((120, 3)) < (0.2, 0.5, 0.7)).astype(int)

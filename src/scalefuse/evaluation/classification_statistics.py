@@ -112,8 +112,10 @@ class Statistics:
             # A label never given has the precision 0 in the mean, as in scikit-learn.
             values = np.nan_to_num(table[name]) if name == "precision" else table[name]
             overall[f"macro_{name}"] = _mean(values, present & ~np.isnan(values))
-        for name in ("mcc", "kappa"):
-            overall[name] = _mean(table[name], ~np.isnan(table[name]))
+        # One given always or never has an MCC of 0 in the mean, as there; one of all cases or none is left out.
+        mixed = present & (matrices[..., 0, :].sum(axis=-1) > 0)
+        overall["mcc"] = _mean(np.nan_to_num(table["mcc"]), mixed)
+        overall["kappa"] = _mean(table["kappa"], ~np.isnan(table["kappa"]))
         overall |= {name: table[name].mean(axis=1) for name in ("brier", "ece")}
         return Measured(overall, table)
 
@@ -177,7 +179,7 @@ def undefined_notes(
     if never:
         notes.append(
             f"No case was predicted as {', '.join(never)}, so that its precision is undefined; it "
-            "counts 0 in macro_precision."
+            f"counts 0 in macro_precision{' and mcc' if predicted.ndim > 1 else ''}."
         )
     if predicted.ndim == 1 and (always or len(called) in calls):
         notes.append("All cases are of, or were predicted as, one class, so that mcc is undefined.")

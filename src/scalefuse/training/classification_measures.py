@@ -100,9 +100,6 @@ def _of_evaluation(logits: Tensor, targets: Tensor, *, multi_label: bool, positi
     statistics = Statistics(probabilities.numpy(), truth.numpy(), predicted.numpy(), meant)
     measured = statistics(np.ones((1, len(logits))))
     found = {name: measured.overall[name] for name in ("mcc", "kappa", "brier", "ece")}
-    if multi_label:
-        mixed = truth.numpy().any(axis=0) & ~truth.numpy().all(axis=0)
-        found["mcc"] = np.nan_to_num(measured.per_class["mcc"])[:, mixed].mean(axis=1)
     found["mcc"] = np.nan_to_num(found["mcc"])
     for name, theirs in (
         ("precision", "precision"),
