@@ -112,7 +112,7 @@ class Statistics:
             # A label never given has the precision 0 in the mean, as in scikit-learn.
             values = np.nan_to_num(table[name]) if name == "precision" else table[name]
             overall[f"macro_{name}"] = _mean(values, present & ~np.isnan(values))
-        # One given always or never has an MCC of 0 in the mean, as there; one of all cases or none is left out.
+        # One given always or never has an MCC of 0 in the mean, as there; one of all cases or none is out.
         mixed = present & (matrices[..., 0, :].sum(axis=-1) > 0)
         overall["mcc"] = _mean(np.nan_to_num(table["mcc"]), mixed)
         overall["kappa"] = _mean(table["kappa"], ~np.isnan(table["kappa"]))
