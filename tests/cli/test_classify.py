@@ -15,6 +15,7 @@ from scalefuse.inference.classifier import Classifier
 from scalefuse.networks.hifuse.spec import HiFuseConfig, build
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
 from scalefuse.networks.msrf_net.spec import build as build_msrf_net
+from scalefuse.report.heatmap import heat_overlay
 
 LABELS = ("benign", "malignant")
 # Nineteen malignant cases 0.05 … 0.95: a sensitivity of 0.9 is the second smallest.
@@ -180,6 +181,42 @@ def test_the_class_to_explain_is_chosen(cli, bundle, tree, tmp_path):
     assert (maps[0] != maps[1]).any()
 
 
+def test_several_pictures_by_name(cli, bundle, tree, tmp_path):
+    files = [tree / "top.png", tree / "benign" / "a.png", tree / "malignant" / "a.png"]
+    assert cli("predict", bundle, *files, "-o", tmp_path / "out").code == 0
+    rows = rows_of(tmp_path / "out")
+    # Two of one name keep their folders.
+    assert [row["name"] for row in rows] == ["top.png", *(file.as_posix() for file in files[1:])]
+    expected = Classifier.from_bundle(load_bundle(bundle)).predict([read_image(file) for file in files])
+    np.testing.assert_allclose([float(row["probability_benign"]) for row in rows], expected[:, 0], atol=1e-5)
+    (tmp_path / "set.npz").write_bytes(b"")
+    done = cli("predict", bundle, files[0], tmp_path / "set.npz", "-o", tmp_path / "other")
+    assert done.code == 2
+    assert "holds many pictures; give it alone" in done.text
+
+
+def test_a_batch_of_bad_pictures_alone_is_an_error(cli, bundle, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"not a picture")
+    done = cli("predict", bundle, tmp_path, "-o", tmp_path / "out")
+    assert done.code == 2
+    assert "2 of 2 failed" in done.err
+    assert "classified" not in done.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_explanations_by_occlusion_are_those_of_the_classifier(cli, bundle, tree, tmp_path):
+    options = ("--explain", "--explain-by", "occlusion", "--class", LABELS[1], "-o", tmp_path)
+    assert cli("predict", bundle, tree / "top.png", *options).code == 0
+    image = read_image(tree / "top.png")
+    found = Classifier.from_bundle(load_bundle(bundle)).explain(image, class_index=1, method="occlusion")
+    drawn = read_image(tmp_path / "top_explanation.png").pixels
+    np.testing.assert_array_equal(drawn, heat_overlay(image.pixels, found.map))
+    gradients = ("--explain", "--explain-by", "grad-cam", "--class", LABELS[1], "-o", tmp_path / "gradients")
+    assert cli("predict", bundle, tree / "top.png", *gradients).code == 0
+    assert (read_image(tmp_path / "gradients" / "top_explanation.png").pixels != drawn).any()
+
+
 def test_explanations_do_not_lie_among_the_pictures(cli, bundle, tree):
     before = sorted(tree.rglob("*"))
     done = cli("predict", bundle, tree, "--explain", "-o", tree)
@@ -339,7 +376,9 @@ def test_a_lack_of_memory_is_one_line(cli, refused, bundle, tree, tmp_path, monk
         ("--sensitivity 0.9 --no-postprocess", "fitted on validation data"),
         ("--coverage 0.9 --ensemble {plain}", "an ensemble has no calibration"),
         ("--embeddings --ensemble {plain}", "Embeddings come from one network"),
-        ("--stage 2", "A stage is chosen for explanations"),
+        ("--stage 2", "A stage and a method are for explanations"),
+        ("--explain-by occlusion", "A stage and a method are for explanations"),
+        ("--explain --explain-by occlusion --stage 2", "leave the stage out, or use grad-cam"),
         ("--class benign", "A class is named for explanations"),
         ("--explain --stage 5", "stages 1 to 4, but got stage 5"),
         ("--explain --class cyst", "No class 'cyst'"),

@@ -155,6 +155,36 @@ def test_a_bad_picture_does_not_stop_the_batch(bundle: Path, dataset: Path, tmp_
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["good_mask.png", "good_overlay.png"]
 
 
+def test_a_batch_of_bad_pictures_alone_is_an_error(bundle: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.png", "b.png"):
+        (source / name).write_bytes(b"not a picture")
+    done = run("predict", bundle, source, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "2 of 2 failed" in done.stderr
+    assert all(name in done.stderr for name in ("a.png", "b.png"))
+    assert "written" not in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_pictures_by_name(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    images = dataset / "val" / "images"
+    names = sorted(images.iterdir())[:2]
+    whole = run("predict", bundle, images, "-o", tmp_path / "whole")
+    assert whole.returncode == 0
+    assert run("predict", bundle, *names, names[0], "-o", tmp_path / "out").returncode == 0
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == sorted(f"{name.stem}_{what}.png" for name in names for what in ("mask", "overlay"))
+    for name in written:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    for wrong, expected in ((images, "is a folder; give one folder alone"), ("none.png", "no such file")):
+        done = run("predict", bundle, names[0], wrong, "-o", tmp_path / "other")
+        assert done.returncode == 2
+        assert expected in " ".join(done.stderr.split())
+        assert not (tmp_path / "other").exists()
+
+
 def test_pictures_of_one_name_fail_and_folders_inside_are_said(
     bundle: Path, dataset: Path, tmp_path: Path
 ) -> None:

@@ -92,6 +92,58 @@ def test_tiff_white_is_zero_palette_and_cmyk(tmp_path):
     assert np.abs(read_image(tmp_path / "ink.tif").pixels.astype(int) - by_pillow).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # OME-XML names columns X and rows Y, and means micrometres where it says nothing.
+        ({"metadata": {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}}, (0.0005, 0.00025)),
+        (
+            {"metadata": {"axes": "YX", "PhysicalSizeX": 3, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 2}},
+            (0.002, 0.000003),
+        ),
+        ({"metadata": {"axes": "YX", "PhysicalSizeX": 0.25}}, None),
+        (
+            {
+                "metadata": {
+                    "axes": "YX",
+                    "PhysicalSizeX": 2,
+                    "PhysicalSizeXUnit": "pixel",
+                    "PhysicalSizeY": 2,
+                }
+            },
+            None,
+        ),
+        # ImageJ counts pixels per unit, across first.
+        ({"imagej": True, "resolution": (4, 2), "metadata": {"unit": "um"}}, (0.0005, 0.00025)),
+        ({"imagej": True, "resolution": (4, 2), "metadata": {"unit": "\\u00B5m"}}, (0.0005, 0.00025)),
+        ({"imagej": True, "resolution": (0.5, 0.25), "metadata": {"unit": "mm"}}, (4.0, 2.0)),
+        ({"imagej": True, "resolution": (4, 2), "metadata": {"unit": "pixel"}}, None),
+        ({"imagej": True, "resolution": (4, 2)}, None),
+        # 72 dots an inch are those of a print.
+        ({"resolution": (72, 72), "resolutionunit": "INCH"}, None),
+    ],
+)
+def test_the_size_of_a_tiff_pixel(tmp_path, options, expected):
+    path = tmp_path / ("a.tif" if "imagej" in options or "metadata" not in options else "a.ome.tif")
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), **options)
+    geometry = read_image(path).geometry
+    assert (geometry and geometry.spacing_mm) == (expected and pytest.approx(expected))
+
+
+def test_the_size_of_a_turned_tiff_pixel(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((20, 30), np.uint8),
+        resolution=(4, 2),
+        description="ImageJ=1.53\nunit=um\n",
+        metadata=None,
+        extratags=[(274, 3, 1, 6, True)],
+    )
+    image = read_image(tmp_path / "a.tif")
+    assert image.size == (30, 20)
+    assert image.geometry.spacing_mm == pytest.approx((0.00025, 0.0005))
+
+
 def test_big_endian_bigtiff_and_reduced_copy(tmp_path):
     pixels = random_pixels((32, 32), np.uint16)
     with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=True, byteorder=">") as writer:

@@ -17,10 +17,10 @@ OPTIONS = {
     "--no-skip-existing --engine --precision",
     "info": "--json",
     "networks": "name --set",
-    "predict": "model source --output -o --ensemble --probability --no-probability --overlay --no-overlay "
+    "predict": "model sources --output -o --ensemble --probability --no-probability --overlay --no-overlay "
     "--instances --regions --no-regions --postprocess --no-postprocess --tta --no-tta --range "
-    "--skip-existing --no-skip-existing --explain --stage --class --embeddings --coverage --sensitivity "
-    "--format --columns --images --batch-size --engine --precision",
+    "--skip-existing --no-skip-existing --explain --explain-by --stage --class --embeddings --coverage "
+    "--sensitivity --format --columns --images --batch-size --engine --precision",
     "train": "config --set --output -o --resume --print-config --folds --val-fraction",
 }
 

@@ -8,6 +8,7 @@ from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.errors import InputError
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.explanation import grad_cam, to_picture
+from scalefuse.inference.occlusion import log_odds, occlusion_sensitivity
 from scalefuse.networks.hifuse import HiFuse
 
 SIDE = 64
@@ -95,6 +96,28 @@ def test_bad_input():
     classifier = Classifier(network, labels=("a", "b"), preprocessing=PREPROCESSING)
     with pytest.raises(InputError, match="0 to 1, but got 2"):
         classifier.explain(np.zeros((9, 9), np.uint8), class_index=2)
+    with pytest.raises(InputError, match="leave the stage out"):
+        classifier.explain(np.zeros((9, 9), np.uint8), stage=2, method="occlusion")
+    with pytest.raises(InputError, match=r"\(2, 3, 32, 32\)"):
+        occlusion_sensitivity(lambda x: x.mean(dim=(1, 2, 3)), torch.rand(2, 3, 32, 32))
+
+
+def test_occlusion_explains_a_plain_function():
+    """No stages are needed: the score is the brightness of the left upper corner."""
+    pixels = np.full((40, 40), 0.2, np.float32)
+    pixels[:10, :10] = 1
+    classifier = Classifier(
+        lambda images: (
+            torch.stack([-images[:, 0, :16, :16].mean(dim=(1, 2))] * 2, dim=1) * torch.tensor([1, -1])
+        ),
+        labels=("dark", "bright"),
+        preprocessing=PREPROCESSING,
+        in_channels=1,
+    )
+    found = classifier.explain(pixels, method="occlusion")
+    assert (found.label, found.stage) == ("bright", None)
+    assert found.map[:5, :5].min() > 0.5
+    assert found.map[20:, 20:].max() == 0
 
 
 def planted(number, seed):
@@ -114,9 +137,15 @@ def planted(number, seed):
 
 @pytest.fixture(scope="module")
 def trained():
+    return train("fixed")
+
+
+def train(initialisation):
     """A small HiFuse that tells whether a disc is there; some ten seconds on one core."""
     torch.manual_seed(3)
-    network = HiFuse(in_channels=1, num_classes=2, embed_dim=16, depths=(1, 1, 1, 1))
+    network = HiFuse(
+        in_channels=1, num_classes=2, embed_dim=16, depths=(1, 1, 1, 1), initialisation=initialisation
+    )
     pictures, shown, _ = planted(512, seed=30)
     images, targets = (torch.from_numpy(pictures)[:, None] - 0.5) / 0.5, torch.from_numpy(shown)
     steps = 60
@@ -133,21 +162,72 @@ def trained():
     return Classifier(network.eval(), labels=("nothing", "disc"), preprocessing=PREPROCESSING, in_channels=1)
 
 
-def test_the_map_points_at_the_planted_object(trained):
+def pointed_at(classifier, **options):
+    """The share of 50 pictures with a disc whose map is largest on it, and the last explanation."""
     pictures, shown, disc = planted(150, seed=31)
-    assert (trained.predict(list(pictures)).argmax(axis=1) == shown).mean() > 0.95
+    assert (classifier.predict(list(pictures)).argmax(axis=1) == shown).mean() > 0.95
     present = np.flatnonzero(shown)[:50]
     assert len(present) == 50
     hits = 0
     for index in present:
-        found = trained.explain(pictures[index], class_index=1)
-        assert (found.stage, found.cells, found.label) == (2, (8, 8), "disc")
+        found = classifier.explain(pictures[index], class_index=1, **options)
+        assert found.label == "disc"
         assert found.map.shape == (SIDE, SIDE)
         assert found.map.min() >= 0
         assert found.map.max() == 1
         hits += disc[index].ravel()[found.map.argmax()]
-    # The disc covers about a twentieth of a picture; a point within it is no accident. No tolerance.
-    assert hits / 50 >= 0.8
+    return hits / 50, found
+
+
+# The disc covers about a twentieth of a picture; a point within it is no accident. No tolerance.
+def test_the_map_points_at_the_planted_object(trained):
+    share, found = pointed_at(trained)
+    assert (found.stage, found.cells) == (2, (8, 8))
+    assert share >= 0.8
+
+
+def test_occlusion_points_at_the_planted_object_however_weights_began(trained):
+    for classifier in (trained, train("fan_in")):
+        share, found = pointed_at(classifier, method="occlusion")
+        assert (found.stage, found.cells) == (None, (8, 8))
+        assert share >= 0.8
+
+
+def test_occlusion_as_monai_where_both_cover_a_cell_four_times():
+    """MONAI's squares do not reach over the edge: its outermost cells are covered less often."""
+    from monai.visualize import OcclusionSensitivity
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 5), torch.nn.GELU(), torch.nn.Flatten())
+    network = torch.nn.Sequential(network, torch.nn.LazyLinear(3)).eval()
+    image = torch.rand(1, 1, 40, 24) * torch.linspace(0, 4, 40)[:, None]
+    theirs = OcclusionSensitivity(
+        network, mask_size=(10, 6), overlap=0.5, mode="mean_img", activate=False, verbose=False
+    )
+    falls = network(image)[0] - theirs(image)[0][0].permute(1, 2, 0)
+    ours = occlusion_sensitivity(lambda x: network(x)[:, 2], image, cells=8, batch_size=7)
+    cells = falls[..., 2].detach().clamp(min=0)[2::5, 1::3]
+    torch.testing.assert_close(ours[1:-1, 1:-1], cells[1:-1, 1:-1].as_tensor(), atol=1e-6, rtol=1e-4)
+    assert (ours[1:-1, 1:-1] > 0).sum() > 5
+
+
+def test_occlusion_by_hand():
+    """A score of one pixel falls by what it stands above its channel's mean, where a square covers it."""
+    image = torch.zeros(1, 2, 6, 10)
+    image[0, 0, 3, 9] = 6.0
+    image[0, 1] = 5.0
+    falls = occlusion_sensitivity(lambda x: x[:, 0, 3, 9] + x[:, 1].mean(dim=(1, 2)), image, cells=3)
+    # The pixel lies in row 1, column 2 of 3×3 cells. Of the four squares on its cell all cover it, of those
+    # on a cell beside it two, diagonally one. Its channel's mean is 6/60; the other channel is its own mean.
+    expected = torch.tensor([[0, 1, 2], [0, 2, 4], [0, 1, 2]]) / 4 * (6 - 0.1)
+    torch.testing.assert_close(falls, expected)
+
+
+def test_log_odds_are_those_of_the_probability():
+    logits = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    probability = logits.softmax(dim=1)[:, 2]
+    torch.testing.assert_close(log_odds(logits, 2), (probability / (1 - probability)).log())
+    torch.testing.assert_close(log_odds(logits, 2, multi_label=True), logits[:, 2])
 
 
 def test_the_map_follows_the_picture_to_its_own_size(trained):

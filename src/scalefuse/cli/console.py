@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -27,11 +28,18 @@ def progress_bar(unit: str) -> Progress:
     )
 
 
-def print_failures(failures: list[str], total: int) -> None:
-    """List what went wrong in a batch."""
+def end_batch(failures: list[str], total: int, *, any_done: bool = True) -> None:
+    """List what went wrong in a batch, if anything did, and end the command.
+
+    Raises:
+        typer.Exit: code 3 where other cases were done, 2 where none was.
+    """
+    if not failures:
+        return
     err.print(f"[bold red]{len(failures)} of {total} failed:[/]")
     for line in failures:
         err.print(f"  - {line}", markup=False)
+    raise typer.Exit(3 if any_done else 2)
 
 
 def means_table(summary: dict[str, Any], metrics: list[str], *, title: str) -> Group:

@@ -105,7 +105,8 @@ def evaluate(
     spacing: Annotated[
         bool,
         typer.Option(
-            help="Distances in mm where files know the size of their pixels.", rich_help_panel=_MASKS
+            help="Distances in mm where NIfTI or DICOM files know the size of their pixels.",
+            rich_help_panel=_MASKS,
         ),
     ] = True,
     predictions: Annotated[
@@ -156,7 +157,7 @@ def evaluate(
 
     Example: scalefuse evaluate runs/covid/bundle pictures/ --split test --sensitivity 0.95 -o evaluation/
     """
-    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
+    from scalefuse.cli.console import NOTICE, end_batch, err, out, progress_bar
 
     task, bundles, data = _sort(inputs, ensemble or [], fused=fused, masks=masks, predictions=predictions)
     _refuse(context, task, ready=any(path is not None for path in (fused, masks, predictions)))
@@ -227,9 +228,7 @@ def evaluate(
     {"fusion": print_fusion, "segmentation": print_masks, "classification": print_classes}[task](result)
     out.print("written: " + ", ".join(str(path) for path in result.files), markup=False)
     err.print(NOTICE, style="dim")
-    if result.failures:
-        print_failures(result.failures, result.summary["num_cases"] + len(result.failures))
-        raise typer.Exit(3)
+    end_batch(result.failures, result.summary["num_cases"] + len(result.failures))
 
 
 def _sort(

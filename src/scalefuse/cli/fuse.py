@@ -55,7 +55,7 @@ def fuse(
 
     Example: scalefuse fuse CT/ MRI/ -o fused/
     """
-    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
+    from scalefuse.cli.console import NOTICE, end_batch, err, out, progress_bar
     from scalefuse.workflows.fuse import fuse as run
 
     with progress_bar("pictures") as bar:
@@ -89,8 +89,8 @@ def fuse(
     say_computed_by(result.computed_by)
     kept = f", {len(result.skipped)} kept" if result.skipped else ""
     written = result.written[0] if len(result.written) == 1 and not result.skipped else output
-    out.print(f"{len(result.written)} written{kept}: {written}", markup=False)
-    err.print(NOTICE, style="dim")
-    if result.failures:
-        print_failures(result.failures, len(result.written) + len(result.skipped) + len(result.failures))
-        raise typer.Exit(3)
+    done = len(result.written) + len(result.skipped)
+    if done:
+        out.print(f"{len(result.written)} written{kept}: {written}", markup=False)
+        err.print(NOTICE, style="dim")
+    end_batch(result.failures, done + len(result.failures), any_done=done > 0)

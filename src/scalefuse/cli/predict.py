@@ -24,6 +24,13 @@ class Instances(StrEnum):
     WATERSHED = "watershed"
 
 
+class ExplainBy(StrEnum):
+    """How explanations find the evidence."""
+
+    GRAD_CAM = "grad-cam"
+    OCCLUSION = "occlusion"
+
+
 class Table(StrEnum):
     """Formats of the table of predictions."""
 
@@ -40,7 +47,17 @@ _FORMATS: dict[Table, tuple[Literal["csv", "json"], ...]] = {
 
 SEGMENTATION_ONLY = ("probability", "overlay", "instances", "regions", "skip_existing")
 CLASSIFICATION_ONLY = (
-    *("explain", "stage", "label", "embeddings", "coverage", "sensitivity", "table", "batch_size"),
+    *(
+        "explain",
+        "explain_by",
+        "stage",
+        "label",
+        "embeddings",
+        "coverage",
+        "sensitivity",
+        "table",
+        "batch_size",
+    ),
     *("columns", "images"),
 )
 """Parameters of :func:`predict` that mean nothing to the other task, and are refused there."""
@@ -51,11 +68,11 @@ _MASKS, _CLASSES = "Segmentation", "Classification"
 def predict(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file.")],
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            help="A picture or a folder of pictures; to classify, also a CSV or MedMNIST file.",
-            metavar="INPUT",
+            help="Pictures or a folder of pictures; to classify, also a CSV or MedMNIST file.",
+            metavar="INPUT...",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
@@ -101,6 +118,13 @@ def predict(
             "--explain", help="Write where the evidence lies, over each picture.", rich_help_panel=_CLASSES
         ),
     ] = False,
+    explain_by: Annotated[
+        ExplainBy | None,
+        typer.Option(
+            help="Gradients (grad-cam, the default) or what covered parts cost (occlusion: slower, surer).",
+            rich_help_panel=_CLASSES,
+        ),
+    ] = None,
     stage: Annotated[
         int | None,
         typer.Option(
@@ -150,6 +174,7 @@ def predict(
     from scalefuse.bundle import load_bundle
 
     bundle = load_bundle(model)
+    source = sources if len(sources) > 1 else sources[0]
     models: list[str | Bundle] = [bundle, *(ensemble or [])]
     if bundle.info.task == "classification":
         from scalefuse.data.classification import TableColumns
@@ -163,6 +188,7 @@ def predict(
             ClassifyOptions(
                 formats=_FORMATS[table],
                 explain=explain,
+                explain_by=None if explain_by is None else explain_by.value,
                 stage=stage,
                 label=label,
                 embeddings=embeddings,
@@ -218,8 +244,10 @@ def _refuse(context: typer.Context, names: tuple[str, ...], task: str, bundle: B
         )
 
 
-def _segment(models: list[str | Bundle], source: Path, output: Path, options: PredictOptions) -> None:
-    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
+def _segment(
+    models: list[str | Bundle], source: Path | list[Path], output: Path, options: PredictOptions
+) -> None:
+    from scalefuse.cli.console import NOTICE, end_batch, err, out, progress_bar
     from scalefuse.workflows.predict import predict as run
 
     total = 0
@@ -243,15 +271,17 @@ def _segment(models: list[str | Bundle], source: Path, output: Path, options: Pr
     for note in result.notes:
         err.print(f"note: {note}", markup=False)
     kept = f", {len(result.skipped)} pictures kept" if result.skipped else ""
-    out.print(f"{len(result.written)} files written{kept}: {output}", markup=False)
-    err.print(NOTICE, style="dim")
-    if result.failures:
-        print_failures(result.failures, total)
-        raise typer.Exit(3)
+    done = bool(result.written or result.skipped)
+    if done:
+        out.print(f"{len(result.written)} files written{kept}: {output}", markup=False)
+        err.print(NOTICE, style="dim")
+    end_batch(result.failures, total, any_done=done)
 
 
-def _classify(models: list[str | Bundle], source: Path, output: Path, options: ClassifyOptions) -> None:
-    from scalefuse.cli.console import NOTICE, err, out, print_failures, progress_bar
+def _classify(
+    models: list[str | Bundle], source: Path | list[Path], output: Path, options: ClassifyOptions
+) -> None:
+    from scalefuse.cli.console import NOTICE, end_batch, err, out, progress_bar
     from scalefuse.workflows.classify import classify
 
     total = 0
@@ -274,11 +304,10 @@ def _classify(models: list[str | Bundle], source: Path, output: Path, options: C
     say_computed_by(result.computed_by)
     for note in result.notes:
         err.print(f"note: {note}", markup=False)
-    out.print(
-        f"{result.num_pictures} pictures classified, {len(result.written)} files written: {output}",
-        markup=False,
-    )
-    err.print(NOTICE, style="dim")
-    if result.failures:
-        print_failures(result.failures, total)
-        raise typer.Exit(3)
+    if result.num_pictures:
+        out.print(
+            f"{result.num_pictures} pictures classified, {len(result.written)} files written: {output}",
+            markup=False,
+        )
+        err.print(NOTICE, style="dim")
+    end_batch(result.failures, total, any_done=result.num_pictures > 0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.data.image import Image
+from scalefuse.data.image import Geometry, Image
 from scalefuse.data.raster import apply_orientation, drop_alpha
 from scalefuse.data.read import Channels, channels_hint, check_size, other_channels, silenced
 from scalefuse.errors import InputError
@@ -15,12 +15,22 @@ from scalefuse.errors import InputError
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _REDUCED_COPY = 1
 _TRANSPARENCY = {1, 2}  # kinds of extra samples
+_MM = {
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
+    **dict.fromkeys(("µm", "μm", "um", "\\u00B5m", "micron", "microns", "micrometer", "micrometre"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+    **dict.fromkeys(("m", "meter", "metre"), 1e3),
+    **dict.fromkeys(("in", "inch", "inches"), 25.4),
+}
+"""What OME-XML and ImageJ call a unit of length, in mm; the micro sign has two code points and an escape."""
 
 
 def read_tiff(path: Path, channels: Channels = None) -> Image:
     """Read a TIFF file; see :func:`scalefuse.data.read.read_image`.
 
-    Reduced copies of a page (pyramids, thumbnails) are passed over.
+    Reduced copies of a page (pyramids, thumbnails) are passed over. The size of a pixel is what OME-XML or
+    ImageJ say; a bare resolution tag is that of a print or screen, and passed over too.
 
     Args:
         path: the file.
@@ -52,6 +62,7 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
             else:
                 raise InputError(_other_pages(path, full, channels))
             orientation = int(full[0].tags.valueof(274, 1))
+            spacing = _ome_spacing(file) or _imagej_spacing(file, full[0])
     except InputError:
         raise
     except MemoryError:
@@ -59,7 +70,55 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
     except Exception as error:  # tifffile and its decoders raise many types for damaged files.
         raise InputError(f"{path}: damaged or truncated TIFF file ({error}); copy it again.") from error
     unit = "grey level" if pixels.dtype in (np.uint8, np.uint16) else "arbitrary"
-    return Image(apply_orientation(pixels, orientation), kind="tiff", unit=unit, source=path)  # type: ignore[arg-type]
+    if spacing is not None and orientation >= 5:  # rows and columns change places
+        spacing = spacing[::-1]
+    return Image(
+        apply_orientation(pixels, orientation),
+        kind="tiff",
+        unit=unit,  # type: ignore[arg-type]
+        geometry=None if spacing is None else Geometry(spacing_mm=spacing),
+        source=path,
+    )
+
+
+def _ome_spacing(file: Any) -> tuple[float, float] | None:
+    """Rows and columns in mm, where OME-XML tells; without a unit it means micrometres."""
+    from xml.etree import ElementTree
+
+    if file.ome_metadata is None:
+        return None
+    try:
+        root = ElementTree.fromstring(file.ome_metadata)
+    except ElementTree.ParseError:
+        return None
+    pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
+    if pixels is None:
+        return None
+    sides = [
+        _in_mm(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        for axis in "YX"
+    ]
+    return None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
+
+
+def _imagej_spacing(file: Any, page: Any) -> tuple[float, float] | None:
+    """Rows and columns in mm, where ImageJ names a unit, of which the resolution tags count the pixels."""
+    unit = (file.imagej_metadata or {}).get("unit")
+    sides = []
+    for tag in (283, 282):  # pixels per unit, down and across
+        count, units = page.tags.valueof(tag, (0, 1))
+        sides.append(_in_mm(units / count if count else None, unit))
+    return None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
+
+
+def _in_mm(length: Any, unit: Any) -> float | None:
+    """A length in mm; None where it is not a positive number, or its unit is unknown."""
+    factor = _MM.get(str(unit).strip())
+    try:
+        value = 0.0 if factor is None else float(length) * factor
+    except (TypeError, ValueError):
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def _other_pages(path: Path, pages: list[Any], channels: Channels) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from scalefuse.inference.classification_postprocessing import (
 )
 from scalefuse.inference.classifier_views import AS_IT_STANDS, View, see
 from scalefuse.inference.conformal import SetMethod, prediction_sets
-from scalefuse.inference.explanation import Explanation, grad_cam, to_picture
+from scalefuse.inference.explanation import Explanation, ExplanationMethod, grad_cam, to_picture, unit
+from scalefuse.inference.occlusion import log_odds, occlusion_sensitivity
 from scalefuse.inference.operating_point import OperatingPoint, choose_operating_point, decide
 
 if TYPE_CHECKING:
@@ -235,6 +237,7 @@ class Classifier:
         *,
         stage: int | None = None,
         class_index: int | None = None,
+        method: ExplanationMethod = "grad-cam",
     ) -> Explanation:
         """Where in a picture the evidence for a class lies; of several networks the mean of their maps.
 
@@ -242,6 +245,9 @@ class Classifier:
             image: as for :meth:`logits`.
             stage: of the network, counted from 1; None for the last one with at least 7×7 cells.
             class_index: the class; None for the most probable one.
+            method: ``grad-cam`` (:func:`~scalefuse.inference.explanation.grad_cam`), or ``occlusion``
+                (:func:`~scalefuse.inference.occlusion.occlusion_sensitivity` of the class's log odds): some
+                eighty times the work, any engine, no stages.
 
         Raises:
             InputError: no such picture, stage or class, or an engine that shows no stages.
@@ -250,24 +256,35 @@ class Classifier:
             raise InputError(
                 f"Expected a class index from 0 to {len(self.labels) - 1}, but got {class_index}."
             )
+        if method == "occlusion" and stage is not None:
+            raise InputError("Occlusion covers the picture itself; leave the stage out, or use grad-cam.")
         size = image.size if isinstance(image, Image) else np.asarray(image).shape[:2]
         batch = self.prepare(image)[None]
         if class_index is None:
             class_index = int(self.batch_logits(batch).argmax())
-        total = torch.zeros(())
+        maps: list[Tensor] = []
+        number: int | None = None
         for engine in self.engines:
-            cam, number = grad_cam(
-                engine,
-                batch.to(_device(engine)),
-                torch.tensor([class_index], device=_device(engine)),
-                stage=stage,
-            )
-            total = total + _unit(cam[0].float().cpu())
+            seen = batch.to(_device(engine))
+            if method == "occlusion":
+                cam = occlusion_sensitivity(
+                    partial(self._log_odds, engine, class_index), seen, batch_size=self.batch_size
+                )
+            else:
+                chosen = torch.tensor([class_index], device=seen.device)
+                found, number = grad_cam(engine, seen, chosen, stage=stage)
+                cam = found[0].float().cpu()
+            maps.append(unit(cam))
         height, width = int(size[0]), int(size[1])
+        total = torch.stack(maps).sum(dim=0)
         whole = to_picture(total, (height, width), self.preprocessing.size, self.preprocessing.fit)
         return Explanation(
-            _unit(whole).numpy(), class_index, self.labels[class_index], number, (cam.shape[1], cam.shape[2])
+            unit(whole).numpy(), class_index, self.labels[class_index], number, (len(total), len(total[0]))
         )
+
+    def _log_odds(self, engine: Engine, class_index: int, images: Tensor) -> Tensor:
+        logits = self._checked(engine(images), len(images))
+        return log_odds(logits, class_index, multi_label=self.multi_label)
 
     def batch_logits(self, batch: Tensor) -> NDArray[np.float32]:
         """Logits ``(N, K)`` of prepared pictures ``(N, C, H, W)``; see :meth:`logits`."""
@@ -379,8 +396,3 @@ def _device(engine: Engine) -> torch.device:
     """Where a network's weights lie; exported models take their input from main memory."""
     parameter = next(engine.parameters(), None) if isinstance(engine, nn.Module) else None
     return torch.device("cpu") if parameter is None else parameter.device
-
-
-def _unit(values: Tensor) -> Tensor:
-    largest = values.max()
-    return values / largest if largest > 0 else values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,10 @@ FEWEST_CELLS = 7
 """The default stage is the last one whose map has at least so many rows and columns."""
 
 
+ExplanationMethod = Literal["grad-cam", "occlusion"]
+"""How evidence is found: by gradients at a stage of the network, or by covering parts of the picture."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Where a classifier found evidence for a class.
@@ -31,14 +35,14 @@ class Explanation:
             there is no evidence for the class.
         class_index: the class.
         label: its name.
-        stage: stage of the network, counted from 1.
+        stage: stage of the network, counted from 1; None for occlusion, which knows none.
         cells: rows and columns of the map before it was enlarged: nothing finer can be told.
     """
 
     map: NDArray[np.float32]
     class_index: int
     label: str
-    stage: int
+    stage: int | None
     cells: tuple[int, int]
 
 
@@ -90,7 +94,7 @@ def grad_cam(
     if not has_stages(network):
         raise InputError(
             "Explanations and embeddings need a network that shows its stages, but this model is a plain "
-            "function (such as an exported one); use the bundle it was made from."
+            "function (such as an exported one); use the bundle it was made from, or explain by occlusion."
         )
     # Tensors of torch.inference_mode, in which the caller may stand, have no gradients: hence the copies.
     with torch.inference_mode(False), torch.enable_grad():
@@ -162,3 +166,14 @@ def _enlarge(values: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(values.shape) == size:
         return values
     return F.interpolate(values[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(min=0)
+
+
+def unit(values: Tensor) -> Tensor:
+    """Values of 0 or more, divided by the largest of them; all 0 stay 0.
+
+    Example:
+        >>> unit(torch.tensor([0.0, 2.0, 4.0]))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    largest = values.max()
+    return values / largest if largest > 0 else values

@@ -20,6 +20,7 @@ from scalefuse.errors import InputError, IntensityChoiceError, OutputError, Scal
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
+from scalefuse.inference.explanation import ExplanationMethod
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
@@ -36,7 +37,8 @@ class ClassifyOptions:
     Attributes:
         formats: Of the table: ``csv``, ``json`` or both.
         explain: Draw where the evidence lies, for each picture.
-        stage: Of the network, for the explanation; None for the last one with at least 7×7 cells.
+        explain_by: ``grad-cam`` or ``occlusion``; None for the first.
+        stage: Of the network, for Grad-CAM; None for the last one with at least 7×7 cells.
         label: The class to explain, and the class that ``sensitivity`` is of; None for what each picture is
             called, and for the second of two classes.
         embeddings: Write the feature vectors: ``.npz``, or ``.csv`` where this is the only format.
@@ -55,6 +57,7 @@ class ClassifyOptions:
 
     formats: tuple[Literal["csv", "json"], ...] = ("csv", "json")
     explain: bool = False
+    explain_by: ExplanationMethod | None = None
     stage: int | None = None
     label: str | None = None
     embeddings: bool = False
@@ -91,7 +94,7 @@ class ClassifyResult:
 
 def classify(
     models: Sequence[str | Path | Bundle],
-    source: Path,
+    source: Path | Sequence[Path],
     output: Path,
     options: ClassifyOptions | None = None,
     *,
@@ -130,7 +133,12 @@ def classify(
     )
     point, coverage = _check(classifier, options)
     check_folder_name(output)
-    if options.explain and source.is_dir() and source.resolve() == output.resolve():
+    if (
+        options.explain
+        and isinstance(source, Path)
+        and source.is_dir()
+        and source.resolve() == output.resolve()
+    ):
         raise OutputError(
             f"{output}: is the folder of the pictures, and the next run would take its explanations for "
             "pictures too; choose another output folder (-o)."
@@ -181,15 +189,17 @@ def _check(classifier: Classifier, options: ClassifyOptions) -> tuple[OperatingP
         )
     if fitted and options.tta:
         raise InputError(UNCALIBRATED)
-    if options.stage is not None and not options.explain:
-        raise InputError("A stage is chosen for explanations; ask for them, or leave the stage out.")
+    if not options.explain and (options.stage is not None or options.explain_by is not None):
+        raise InputError("A stage and a method are for explanations; ask for them, or leave these out.")
+    if options.stage is not None and options.explain_by == "occlusion":
+        raise InputError("Occlusion covers the picture itself; leave the stage out, or use grad-cam.")
     if options.label is not None and not options.explain and options.sensitivity is None:
         raise InputError(
             "A class is named for explanations or for a sensitivity; ask for one of them, or leave it out."
         )
     if options.label is not None and options.label not in classifier.labels:
         raise InputError(f"No class {options.label!r}; the model knows {', '.join(classifier.labels)}.")
-    if options.explain:
+    if options.explain and options.explain_by != "occlusion":
         classifier.check_stages(options.stage)
     if options.embeddings:
         classifier.check_embeddings()
@@ -328,7 +338,8 @@ class _Batch:
             index = int(probabilities.argmax())
         else:
             index = int(self.classifier.decide(probabilities[None], self.point)[0])
-        found = self.classifier.explain(image, stage=self.options.stage, class_index=index)
+        method = self.options.explain_by or "grad-cam"
+        found = self.classifier.explain(image, stage=self.options.stage, class_index=index, method=method)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_pixels(path, heat_overlay(image.pixels, found.map))
         self.result.written.append(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from scalefuse.data.image import Image
 from scalefuse.data.read import image_stem, list_images, natural_key, read_image
 from scalefuse.errors import InputError
+from scalefuse.workflows.several import several_pictures
 
 if TYPE_CHECKING:
     from scalefuse.data.classification import TableColumns
@@ -36,14 +37,18 @@ class ClassifyInput:
 
 
 def find_inputs(
-    source: Path, output: Path, *, columns: TableColumns | None = None, images: Path | None = None
+    source: Path | Sequence[Path],
+    output: Path,
+    *,
+    columns: TableColumns | None = None,
+    images: Path | None = None,
 ) -> tuple[list[ClassifyInput], list[str]]:
     """List what is to be classified; nothing is read yet, except MedMNIST files.
 
     Args:
-        source: a picture; a folder of pictures, with all folders in it but hidden ones, each once where links
-            lead to it; a CSV file or a MedMNIST ``.npz`` file as for training, whose labels are left alone
-            and may be missing.
+        source: a picture, or several; a folder of pictures, with all folders in it but hidden ones, each
+            once where links lead to it; a CSV file or a MedMNIST ``.npz`` file as for training, whose labels
+            are left alone and may be missing.
         output: folder of the results, which is passed over where it lies inside of ``source``.
         columns: of a CSV file.
         images: folder that the paths of a CSV file start from, by default the file's own.
@@ -63,6 +68,15 @@ def find_inputs(
         >>> [one.name for one in find_inputs(folder, folder / "predicted")[0]]
         ['a.png', 'b/2.png', 'b/10.png']
     """
+    if not isinstance(source, Path):
+        files = several_pictures(source, tables=TABLES)
+        count = Counter(file.name for file in files)
+        return [
+            ClassifyInput(
+                file.name if count[file.name] == 1 else file.as_posix(), partial(read_image, file), file
+            )
+            for file in files
+        ], []
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; check the name.")
     problems: list[str] = []

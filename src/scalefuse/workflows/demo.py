@@ -168,7 +168,7 @@ def _classify_x_rays(folder: Path) -> Section:
         for number, path in enumerate(sorted((x_rays / label).glob("*.png"))[:2]):
             image = read_image(path)
             shown = np.kron(image.pixels, np.ones((8, 8), np.uint8))
-            explained = classifier.explain(image)
+            explained = classifier.explain(image, method="occlusion")
             probability = classifier.predict([image])[0].max()
             if number == 0:
                 figures.append(Figure(f"{label}: {path.stem}, 28×28 pixels, enlarged", shown))
@@ -185,8 +185,9 @@ def _classify_x_rays(folder: Path) -> Section:
     ]
     return Section(
         title="Chest x-rays",
-        text=f"`scalefuse predict {X_RAY_MODEL} chest-x-rays/ --explain`. {result.summary['num_cases']} "
-        "children's x-rays of PneumoniaMNIST (MedMNIST v2, CC BY 4.0) that were not trained on.",
+        text=f"`scalefuse predict {X_RAY_MODEL} chest-x-rays/ --explain --explain-by occlusion`. "
+        f"{result.summary['num_cases']} children's x-rays of PneumoniaMNIST (MedMNIST v2, CC BY 4.0) that "
+        "were not trained on.",
         figures=figures,
         table=markdown_table(["measure", "value"], rows),
     )

@@ -94,7 +94,8 @@ def evaluate(
         split: Split to measure; the last of train, val and test that the folder has where None.
         postprocess: Use the model's fitted threshold and cleaning.
         tta: Average over flips and rotations; None for what the first model says.
-        spacing: Distances in mm where files know the size of their pixels; otherwise in pixels.
+        spacing: Distances in mm where NIfTI or DICOM files know the size of their pixels; without, in
+            pixels.
         intensity: Which values become black and white.
         engine: What computes the networks; see :func:`~scalefuse.inference.engines.choice.choose_engine`.
         precision: ``auto``, ``fp32`` or ``bf16``.

@@ -234,6 +234,9 @@ def _read_image(case: SegmentationCase, target: NDArray[Any], channels: Channels
 
 
 def _spacing(image: Image) -> Spacing:
+    """In mm; none of TIFF files: a tolerance of a millimetre would pass anything under a microscope."""
+    if image.kind == "tiff":
+        return None
     return image.geometry.spacing_mm if image.geometry is not None else None
 
 

@@ -25,6 +25,7 @@ from scalefuse.report.tables import write_csv
 from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
+from scalefuse.workflows.several import several_pictures
 from scalefuse.workflows.views import views_notes
 from scalefuse.workflows.workload import job_of
 
@@ -103,7 +104,7 @@ class PredictResult:
 
 def predict(
     models: Sequence[str | Bundle],
-    source: Path,
+    source: Path | Sequence[Path],
     output: Path,
     options: PredictOptions | None = None,
     *,
@@ -119,7 +120,7 @@ def predict(
 
     Args:
         models: A bundle, its name or path; of several, probabilities are averaged.
-        source: A picture or a folder of pictures.
+        source: A picture, several, or a folder of pictures.
         output: Folder for the results.
         options: What to write.
         on_start: Called once with the number of pictures.
@@ -186,8 +187,11 @@ def predict(
         return result
 
 
-def _files(source: Path) -> tuple[list[Path], list[str], list[str]]:
+def _files(source: Path | Sequence[Path]) -> tuple[list[Path], list[str], list[str]]:
     """The pictures, a line for each that cannot be told from another, and notes on what is left out."""
+    if not isinstance(source, Path):
+        files, failures = _told_apart("several pictures", several_pictures(source))
+        return files, failures, []
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; check the name.")
     if not source.is_dir():
@@ -202,11 +206,17 @@ def _files(source: Path) -> tuple[list[Path], list[str], list[str]]:
         hint = f" itself, but its folders do ({named}); give one of these" if inner else ""
         raise InputError(f"{source}: holds no images{hint or '; give a picture or a folder of pictures'}.")
     notes = [f"{source}: pictures in the folders inside ({named}) are left out."] if inner else []
+    files, failures = _told_apart(str(source), files)
+    return files, failures, notes
+
+
+def _told_apart(where: str, files: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Pictures whose results have names of their own, and a line for those that would share them."""
     stems: dict[str, list[Path]] = {}
     for file in files:
         stems.setdefault(image_stem(file), []).append(file)
     failures = [
-        f"{source}: {' and '.join(file.name for file in alike)} would be written under the same name; rename "
+        f"{where}: {' and '.join(file.name for file in alike)} would be written under the same name; rename "
         "them, or keep one."
         for alike in stems.values()
         if len(alike) > 1
@@ -214,7 +224,7 @@ def _files(source: Path) -> tuple[list[Path], list[str], list[str]]:
     files = [alike[0] for alike in stems.values() if len(alike) == 1]
     if not files:
         raise InputError(failures[0])
-    return files, failures, notes
+    return files, failures
 
 
 @dataclass
@@ -231,13 +241,13 @@ class _Work:
         choice = self.segmenter.intensity
         self.faint = FaintPictures(IntensityRange.parse(choice) if isinstance(choice, str) else choice)
 
-    def check_inputs(self, source: Path, files: Sequence[Path]) -> None:
+    def check_inputs(self, source: Path | Sequence[Path], files: Sequence[Path]) -> None:
         """Refuse, before anything is written, results among or over the pictures themselves.
 
         Raises:
             OutputError: one of these.
         """
-        if source.is_dir() and source.resolve() == self.output.resolve():
+        if isinstance(source, Path) and source.is_dir() and source.resolve() == self.output.resolve():
             raise OutputError(
                 f"{self.output}: is the folder of the pictures, and the next run would take its masks for "
                 "pictures too; choose another output folder (-o)."
