@@ -1,8 +1,11 @@
 """Finding images and masks, groups, and splits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from scalefuse.data.classification import ClassificationCase
 from scalefuse.data.segmentation import (
     SegmentationCase,
     find_segmentation_cases,
@@ -10,6 +13,7 @@ from scalefuse.data.segmentation import (
 )
 from scalefuse.data.segmentation_list import case_rows, read_case_list
 from scalefuse.data.splits import k_folds, split_by_fraction
+from scalefuse.data.splits_stratified import stratified_k_folds
 from scalefuse.errors import InputError
 from scalefuse.report.tables import write_csv
 
@@ -135,6 +139,23 @@ def test_splits_depend_on_seed_and_names_not_on_order():
     assert (
         len({frozenset(c.name for c in split_by_fraction(everything, 0.3, seed=s)[1]) for s in range(9)}) > 1
     )
+
+
+def test_images_of_one_name_in_two_parts_are_two_cases():
+    """The same names in train and val, as where both number their images from 0."""
+    cases = [SegmentationCase(f"{n}", Path(f"{part}/{n}.png")) for part in ("train", "val") for n in range(3)]
+    folds = k_folds(cases, 6, seed=0)
+    assert sorted(str(val[0].image) for _, val in folds) == sorted(str(case.image) for case in cases)
+    assert all(len(train) == 5 for train, _ in folds)
+    train, val = split_by_fraction(cases, 1 / 6, seed=0)
+    assert (len(train), len(val)) == (5, 1)
+    labelled = [
+        ClassificationCase(f"{n}", part, n % 2, path=Path(f"{part}/{n}.png"))
+        for part in ("train", "val")
+        for n in range(3)
+    ]
+    folds = stratified_k_folds(labelled, 6, seed=0)
+    assert sorted(val[0].key for _, val in folds) == sorted(case.key for case in labelled)
 
 
 def test_a_case_without_group_is_not_taken_for_a_group_of_its_name():

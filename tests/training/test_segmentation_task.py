@@ -55,6 +55,40 @@ def test_validation_takes_any_size(task, size):
     assert 0 <= task.logged["val/dice"] <= 1
 
 
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_large_images_are_validated_in_windows_as_by_monai(task, fit):
+    from monai.inferers import sliding_window_inference
+
+    task.run = task.run.model_copy(update={"data": task.run.data.model_copy(update={"fit": fit})})
+    task.eval()
+    task.whole_image_limit, task.tile = 40 * 40, 32
+    values, network, seen = batch(96, 64), task.network, []
+    values["mask"] = torch.zeros(2, 96, 64).long()
+    values["mask"][:, 10:40, 5:30] = 1
+
+    def watched(image):
+        seen.append(tuple(image.shape[-2:]))
+        return network(image)
+
+    task._output = watched
+    with torch.no_grad():
+        task.validation_step(values, 0)
+        if fit == "resize":  # what the predictor resizes, it shows whole
+            assert seen == [(96, 64)]
+            expected = network(values["image"])
+        else:
+            assert set(seen) == {(32, 32)}
+            expected = sliding_window_inference(
+                values["image"], 32, 1, network, overlap=0.25, mode="gaussian", sigma_scale=0.125
+            )
+            if not isinstance(expected, torch.Tensor):
+                expected = MSRFNetOutput(*expected)
+        parts = SegmentationLoss()(expected, values["mask"][:, None].float())
+    assert task.logged["val/loss"].item() == pytest.approx(parts["loss"].item(), rel=1e-4)
+    for name, value in parts.items():
+        assert task.logged[f"val/{name}"].item() == pytest.approx(value.item(), rel=1e-3, abs=1e-6)
+
+
 def test_padding_counts_nothing(task):
     """A perfect network on an image whose lower half is object scores 1 at any size."""
     values = batch(36, 37)

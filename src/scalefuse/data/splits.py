@@ -1,5 +1,6 @@
 """Splitting a data set into training and validation parts, keeping groups such as patients together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -56,6 +57,7 @@ def split_by_fraction(cases: Sequence[CaseT], fraction: float, seed: int) -> tup
         raise InputError(
             f"{len(cases)} cases in {len(groups)} group cannot be split in two; at least two are needed."
         )
+    keys = case_keys(cases)
     wanted = fraction * len(cases)
     chosen: set[str] = set()
     count = 0
@@ -64,7 +66,11 @@ def split_by_fraction(cases: Sequence[CaseT], fraction: float, seed: int) -> tup
         if len(chosen) < len(groups) - 1 and (not chosen or abs(count + size - wanted) < abs(count - wanted)):
             chosen.add(name)
             count += size
-    return [c for c in cases if _key(c) not in chosen], [c for c in cases if _key(c) in chosen]
+    held = [key in chosen for key in keys]
+    return (
+        [case for case, one in zip(cases, held, strict=True) if not one],
+        [case for case, one in zip(cases, held, strict=True) if one],
+    )
 
 
 def k_folds(cases: Sequence[CaseT], k: int, seed: int) -> list[tuple[list[CaseT], list[CaseT]]]:
@@ -108,23 +114,44 @@ def k_folds(cases: Sequence[CaseT], k: int, seed: int) -> list[tuple[list[CaseT]
         fold = sizes.index(min(sizes))
         fold_of[name] = fold
         sizes[fold] += size
+    folds = [fold_of[key] for key in case_keys(cases)]
     return [
-        ([c for c in cases if fold_of[_key(c)] != fold], [c for c in cases if fold_of[_key(c)] == fold])
+        (
+            [case for case, own in zip(cases, folds, strict=True) if own != fold],
+            [case for case, own in zip(cases, folds, strict=True) if own == fold],
+        )
         for fold in range(k)
     ]
 
 
-def _key(case: Grouped) -> str:
-    # The prefix keeps a case on its own apart from a group of the same name.
-    return f"case {case.name}" if case.group is None else f"group {case.group}"
+def case_keys(cases: Sequence[Grouped]) -> list[str]:
+    """For each case, what it shares with those that must stay with it and with no other.
+
+    Cases of one name without a group, as an image in ``train`` and another in ``val`` may be, are told apart
+    by their order.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from scalefuse.data.segmentation import SegmentationCase
+        >>> case_keys([SegmentationCase("1", Path(f"{part}/1.png")) for part in ("train", "val")])
+        ['case 1', 'case 1 (2)']
+        >>> case_keys([SegmentationCase("1", Path("1.png"), group="patient 7")])
+        ['group patient 7']
+    """
+    seen: Counter[str] = Counter()
+    keys = []
+    for case in cases:
+        # The prefix keeps a case on its own apart from a group of the same name.
+        key = f"case {case.name}" if case.group is None else f"group {case.group}"
+        seen[key] += 1
+        keys.append(key if case.group is not None or seen[key] == 1 else f"{key} ({seen[key]})")
+    return keys
 
 
 def _groups(cases: Sequence[Grouped], seed: int) -> list[tuple[str, int]]:
     """Groups with their sizes, in random order."""
     if seed < 0:
         raise InputError(f"The seed must be 0 or more, but got {seed}.")
-    sizes: dict[str, int] = {}
-    for case in cases:
-        sizes[_key(case)] = sizes.get(_key(case), 0) + 1
+    sizes = Counter(case_keys(cases))
     names = sorted(sizes)
     return [(names[i], sizes[names[i]]) for i in np.random.default_rng(seed).permutation(len(names))]

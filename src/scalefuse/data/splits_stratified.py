@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.data.splits import Grouped
+from scalefuse.data.splits import Grouped, case_keys
 from scalefuse.errors import InputError
 
 
@@ -100,7 +100,7 @@ def _deal(cases: Sequence[Labelled], shares: NDArray[np.float64], seed: int) -> 
     """
     if seed < 0:
         raise InputError(f"The seed must be 0 or more, but got {seed}.")
-    keys = [f"case {case.name}" if case.group is None else f"group {case.group}" for case in cases]
+    keys = case_keys(cases)
     names = sorted(set(keys))
     if len(names) < len(shares):
         kind = "groups" if any(case.group is not None for case in cases) else "cases"

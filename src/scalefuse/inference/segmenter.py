@@ -63,6 +63,13 @@ class Segmentation:
     probability: NDArray[np.uint16] | None
 
 
+WHOLE_IMAGE_LIMIT = 1024 * 1024
+"""Pixels up to which a picture goes through the network at once."""
+
+TILE, OVERLAP = 512, 0.25
+"""Side of the windows of a larger picture, and the part of each that the next one repeats."""
+
+
 class Segmenter:
     """Segments pictures of any size.
 
@@ -114,9 +121,9 @@ class Segmenter:
         resize: tuple[int, int] | None = None,
         intensity: IntensityRange | str | None = None,
         postprocessing: PostProcessing | None = None,
-        whole_image_limit: int = 1024 * 1024,
-        tile: int = 512,
-        overlap: float = 0.25,
+        whole_image_limit: int = WHOLE_IMAGE_LIMIT,
+        tile: int = TILE,
+        overlap: float = OVERLAP,
         tta: bool = False,
     ) -> None:
         self.engines: list[Engine] = list(engines) if isinstance(engines, Sequence) else [engines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from scalefuse.catalog import NETWORKS
 from scalefuse.config.segmentation import SegmentationRun
+from scalefuse.inference.segmenter import OVERLAP, TILE, WHOLE_IMAGE_LIMIT
+from scalefuse.inference.sliding import sliding_bands
 from scalefuse.losses.segmentation import SegmentationLoss
 from scalefuse.training.optimisation import make_optimizer
 
@@ -18,6 +21,9 @@ class SegmentationTask(pl.LightningModule):
     """Training with MSRF-Net's loss, or with its mask terms for a network that has no others.
 
     Validation measures the mean over images of Dice at threshold 0.5 (over classes but background, too).
+    Images that were cropped for training are validated whole, and above ``whole_image_limit`` pixels in the
+    predictor's windows, so that memory stays bounded; their logits are averaged, where the predictor averages
+    probabilities.
 
     Args:
         network: A network that returns MSRF-Net's named logits, or the mask's logits alone.
@@ -36,6 +42,7 @@ class SegmentationTask(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run = config
         self.num_steps = num_steps
+        self.whole_image_limit, self.tile = WHOLE_IMAGE_LIMIT, TILE
         self.size_multiple = NETWORKS[config.network.name].size_multiple
         classes = config.data.classes
         if classes is not None and classes.multi_label:
@@ -47,12 +54,39 @@ class SegmentationTask(pl.LightningModule):
     def _parts(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
         height, width = batch["image"].shape[-2:]
         image = _padded(batch["image"], self.size_multiple)
-        output = self.network(image.contiguous(memory_format=torch.channels_last))
+        if self.run.data.fit == "crop" and not self.training and height * width > self.whole_image_limit:
+            output = self._in_windows(image)
+        else:
+            output = self._output(image)
         if image.shape[-2:] != (height, width):
             output = _cropped(output, height, width)
         mask = batch["mask"][:, None].float() if self.kind == "binary" else batch["mask"]
         parts: dict[str, Tensor] = self.loss(output, mask)
         return parts, output if isinstance(output, Tensor) else output.mask
+
+    def _output(self, image: Tensor) -> Any:
+        return self.network(image.contiguous(memory_format=torch.channels_last))
+
+    def _in_windows(self, image: Tensor) -> Any:
+        """What the network gives for ``(N, C, H, W)``, window by window."""
+        size = image.shape[2], image.shape[3]
+        window = min(self.tile, size[0]), min(self.tile, size[1])
+        kinds: list[Any] = []
+
+        def predict(one: Tensor, top: int, left: int) -> Tensor:
+            output = self._output(one[None, :, top : top + window[0], left : left + window[1]])
+            kinds[:] = [None if isinstance(output, Tensor) else output]
+            logits = [output] if isinstance(output, Tensor) else list(output)
+            return torch.cat(logits, dim=1)[0].float().cpu()
+
+        wholes = []
+        for one in image:
+            bands = sliding_bands(partial(predict, one), size, window, OVERLAP)
+            wholes.append(torch.cat([band for _, band in bands], dim=1))
+        whole = torch.stack(wholes).to(image.device)
+        if kinds[0] is None:
+            return whole
+        return type(kinds[0])(*torch.split(whole, [logits.shape[1] for logits in kinds[0]], dim=1))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One optimiser step."""
