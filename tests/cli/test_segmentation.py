@@ -17,6 +17,7 @@ from scalefuse.catalog import NETWORKS
 from scalefuse.data.read import read_image
 from scalefuse.data.write import write_pixels
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
+from scalefuse.workflows.predict import PredictOptions, predict
 
 SMALL = ("--set", "network.width=8", "--set", "network.growth=4", "--set", "data.size=32")
 SHORT = ("--set", "training.epochs=2", "--set", "training.batch_size=2", "--set", "training.precision=fp32")
@@ -168,6 +169,31 @@ def test_a_batch_of_bad_pictures_alone_is_an_error(bundle: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_picture_without_its_objects_leaves_nothing(
+    bundle: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that ends after the mask was written: no mask stays that would pass for a whole result."""
+    from scalefuse.inference import instances
+
+    names = sorted((dataset / "val" / "images").iterdir())[:2]
+    whole, calls = instances.label_instances, []
+
+    def once(mask: np.ndarray, **options: str) -> tuple[np.ndarray, int]:
+        calls.append(mask.shape)
+        if len(calls) == 1:
+            raise MemoryError
+        return whole(mask, **options)
+
+    monkeypatch.setattr(instances, "label_instances", once)
+    done = predict([str(bundle)], names, tmp_path / "out", PredictOptions(instances="components"))
+    assert len(done.failures) == 1
+    assert "not enough memory" in done.failures[0]
+    (good,) = [name for name in names if str(name) not in done.failures[0]]
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == [f"{good.stem}_{what}.png" for what in ("instances", "mask", "overlay")]
+    assert sorted(path.name for path in done.written) == written
+
+
 def test_several_pictures_by_name(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     images = dataset / "val" / "images"
     names = sorted(images.iterdir())[:2]
@@ -214,6 +240,7 @@ def test_pictures_of_one_name_fail_and_folders_inside_are_said(
         (("evaluate", "{bundle}", "{held}", "--split", "val"), "images.csv of a run lists"),
         (("predict", "no-such-model", "{image}"), "no such bundle"),
         (("predict", "no-such-model", "missing.png"), "no such bundle"),
+        (("evaluate", "runs/none/bundle", "{image}", "--split", "val"), "runs/none/bundle: no such bundle"),
         (("predict", "{bundle}", "missing.png"), "no such file"),
         (("evaluate", "{bundle}", "{empty}"), "images"),
         (("train", "msrf_net", "--set", "data.size=50"), "multiples of 8"),

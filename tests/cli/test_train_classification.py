@@ -193,6 +193,16 @@ def test_folds_spread_classes_and_keep_patients_together(cli, config_file, tmp_p
     with (tmp_path / "cv" / "folds.csv").open(newline="") as handle:
         assert [row["fold"] for row in csv.DictReader(handle)] == ["1", "2", "3"]
     assert "val/auroc, mean of 3 folds" in done.out
+    # As if it had been stopped in the second fold: the first is measured again, the others are trained.
+    weights = [tmp_path / "cv" / f"fold{number}" / "bundle" / "model.safetensors" for number in (1, 2, 3)]
+    before = [file.read_bytes() for file in weights]
+    for number in (2, 3):
+        shutil.rmtree(tmp_path / "cv" / f"fold{number}")
+    again = cli("train", "--resume", tmp_path / "cv")
+    assert again.code == 0, again.text
+    assert [file.read_bytes() for file in weights] == before
+    assert again.out.splitlines()[-2:] == done.out.splitlines()[-2:]
+    assert "was begun with 3 folds, but got 4" in cli("train", "--resume", tmp_path / "cv", "--folds", 4).text
     for number in (1, 2, 3):
         info = load_bundle(tmp_path / "cv" / f"fold{number}" / "bundle").info
         assert info.training_data.num_cases == 12

@@ -70,6 +70,8 @@ class TestFolders:
             (["val/a/1.png", "valid/a/2.png"], None, "mean val"),
             (["images/1.png", "masks/1.png"], None, "segmentation"),
             (["1.png"], None, "holds no folders"),
+            (["cyst;simple/1.png", "none/2.png"], None, "cannot be called 'cyst;simple'"),
+            (["a/1.png", "b|c/2.png"], None, "cannot be called 'b|c'".replace("|", r"\|")),
         ],
     )
     def test_bad_layouts(self, tmp_path, names, empty, message):

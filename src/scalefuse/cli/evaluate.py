@@ -264,7 +264,7 @@ def _sort(
         )
     if ready:
         task = ready[0][1]
-    if task == "fusion" and not bundles and len(data) > 1 and _almost_a_bundle(data[0]):
+    if not ready and not bundles and len(data) > 1 and _almost_a_bundle(data[0]):
         load_bundle(data[0])  # says what was meant
     bundles += ensemble
     if task == "segmentation" and len(data) != 1:
@@ -282,13 +282,16 @@ def _sort(
 
 
 def _almost_a_bundle(name: str) -> bool:
-    """Whether the folder of a run, or nearly the name of a shipped bundle."""
+    """Whether the folder of a run, nearly the name of a shipped bundle, or no picture and not there."""
     import difflib
 
     from scalefuse.bundle import is_bundle, shipped_bundles
+    from scalefuse.data.read import IMAGE_SUFFIXES
 
     if Path(name).exists():
         return is_bundle(Path(name) / "bundle")
+    if not name.lower().endswith(tuple(IMAGE_SUFFIXES)):
+        return True
     return bool(difflib.get_close_matches(name, shipped_bundles(), n=1, cutoff=0.8))
 
 

@@ -48,8 +48,15 @@ def train(
     if resume is not None:
         if output is not None:
             raise ConfigError("--resume names the folder of the run; leave --output out.")
-        from scalefuse.workflows.train import CONFIG, resume_config
+        from scalefuse.workflows.train import CONFIG, resume_config, resume_folds
 
+        begun = None if config else resume_folds(resume, overrides)
+        if begun is not None:
+            if folds not in (None, begun[1]):
+                raise ConfigError(f"{resume}: was begun with {begun[1]} folds, but got {folds}.")
+            # Folds that have begun go on by themselves.
+            _run(begun[0], resume=False, folds=begun[1])
+            return
         run = load_config(config, overrides) if config else resume_config(resume)
         if not config and overrides:
             run = load_config(resume / CONFIG, overrides)
@@ -108,7 +115,7 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
                 results = cross_validate(config, folds, report=report, say=say)
         except TrainingInterrupted:
             bar.stop()
-            again = "the same command" if folds else f"scalefuse train --resume {config.run_folder}"
+            again = f"scalefuse train --resume {config.run_folder}"
             if folds is None and not (config.run_folder / "checkpoints" / "last.ckpt").is_file():
                 err.print("Stopped before the end of the first epoch: nothing was kept.")
             else:

@@ -313,6 +313,7 @@ def read_classification(
             f"{source}: expected a folder with a folder per class, a CSV file or an .npz file; "
             "check the name."
         )
+    _check_separators(found.classes)
     if strict and found.problems:
         more = len(found.problems) - 1
         raise InputError(found.problems[0].message + (f" ({more} more such faults follow.)" if more else ""))
@@ -372,3 +373,11 @@ def _check_names(classes: Sequence[str]) -> tuple[str, ...]:
     if not names or any(not name.strip() for name in names) or len(set(names)) < len(names):
         raise InputError(f"Expected names of classes that differ from one another, but got {names}.")
     return names
+
+
+def _check_separators(classes: Sequence[str]) -> None:
+    if parted := [name for name in classes if ";" in name or "|" in name]:
+        raise InputError(
+            f"A class cannot be called {parted[0]!r}: `;` and `|` part the labels of an image in tables; "
+            "give it another name."
+        )

@@ -282,8 +282,18 @@ class _Work:
         """Write the files of a picture; False where there is nothing to write."""
         if made is None:
             return False
-        image, found = made
-        stem, options, written = image_stem(file), self.options, self.written.setdefault(file, [])
+        written = self.written.setdefault(file, [])
+        try:
+            self._write(file, *made, written)
+        except BaseException:
+            # A mask without the objects that were asked for would pass for a whole result.
+            for path in self.written.pop(file):
+                path.unlink(missing_ok=True)
+            raise
+        return True
+
+    def _write(self, file: Path, image: Image, found: Segmentation, written: list[Path]) -> None:
+        stem, options = image_stem(file), self.options
 
         def write(name: str, pixels: NDArray[Any]) -> None:
             write_pixels(self.output / name, pixels)
@@ -299,7 +309,6 @@ class _Work:
             write(f"{stem}_overlay.png", overlay(image.pixels, found.mask))
         if options.instances != "none" or options.regions:
             self._objects(image, found, stem, write, written)
-        return True
 
     def _objects(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,27 @@ def resume_config(run_folder: Path) -> AnyRun:
     if not path.is_file():
         raise BundleError(f"{run_folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
     return load_config(path)
+
+
+def resume_folds(folder: Path, overrides: Sequence[str] = ()) -> tuple[AnyRun, int] | None:
+    """The configuration that a cross-validation was begun with, and its number of folds.
+
+    Args:
+        folder: Of the cross-validation, with a folder for each fold.
+        overrides: Settings, as ``training.epochs=5``.
+
+    Returns:
+        What :func:`cross_validate` needs to go on; None where the folder holds no cross-validation.
+    """
+    path = folder / "fold1" / CONFIG
+    if (folder / CONFIG).is_file() or not path.is_file():
+        return None
+    config = load_config(path, overrides)
+    if isinstance(config, FusionRun) or config.data.folds is None:
+        return None
+    data = config.data.model_copy(update={"folds": None, "fold": 1})
+    name = config.name.removesuffix("-fold1")
+    return config.model_copy(update={"output": folder, "data": data, "name": name}), config.data.folds
 
 
 def train(
