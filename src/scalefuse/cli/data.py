@@ -96,13 +96,13 @@ def check(
         images=images,
     )
     with progress_bar("images") as bar:
-        task = bar.add_task("Checking", total=None)
+        task = bar.add_task("Checking", total=None, visible=False)
         result = check_data(
             source,
             page,
             options,
             config=config,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
     if result.splits:
         out.print(_split_table(result))

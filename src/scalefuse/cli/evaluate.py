@@ -216,11 +216,11 @@ def evaluate(
             **computing,
         }
     with progress_bar("cases") as bar:
-        shown = bar.add_task("Measuring", total=None)
+        shown = bar.add_task("Measuring", total=None, visible=False)
         result = run(
             *(Path(one) for one in data),
             output,
-            on_start=lambda count: bar.update(shown, total=count),
+            on_start=lambda count: bar.update(shown, total=count, visible=True),
             on_case=lambda name: bar.advance(shown),
             **arguments,
         )

@@ -252,12 +252,12 @@ def _segment(
 
     total = 0
     with progress_bar("pictures") as bar:
-        task = bar.add_task("Segmenting", total=None)
+        task = bar.add_task("Segmenting", total=None, visible=False)
 
         def start(count: int) -> None:
             nonlocal total
             total = count
-            bar.update(task, total=count)
+            bar.update(task, total=count, visible=True)
 
         result = run(
             models,
@@ -286,12 +286,12 @@ def _classify(
 
     total = 0
     with progress_bar("pictures") as bar:
-        task = bar.add_task("Classifying", total=None)
+        task = bar.add_task("Classifying", total=None, visible=False)
 
         def start(count: int) -> None:
             nonlocal total
             total = count
-            bar.update(task, total=count)
+            bar.update(task, total=count, visible=True)
 
         result = classify(
             models,

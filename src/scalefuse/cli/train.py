@@ -91,7 +91,7 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
         err.print(line, markup=False)
 
     with progress_bar("batches") as bar:
-        task = bar.add_task("Training", total=None)
+        task = bar.add_task("Training", total=None, visible=False)
 
         begun = time.monotonic()
 
@@ -102,6 +102,7 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
                 description=f"Epoch {progress.epoch}/{progress.num_epochs}",
                 total=progress.num_batches,
                 completed=progress.batch,
+                visible=True,
             )
             if progress.epoch_ended:
                 seconds, begun = time.monotonic() - begun, time.monotonic()
