@@ -19,6 +19,10 @@ class IntensityChoiceError(InputError):
     """Which values of a picture are black and white must be chosen, and was not."""
 
 
+class ChannelsError(InputError):
+    """A picture has another number of channels than the model."""
+
+
 class ConfigError(ScaleFuseError, ValueError):
     """A configuration file or a ``--set`` override is wrong."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from scalefuse.bundle import BundleInfo, load_bundle, save_bundle
@@ -156,17 +157,37 @@ def test_a_bad_picture_does_not_stop_the_batch(bundle: Path, dataset: Path, tmp_
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["good_mask.png", "good_overlay.png"]
 
 
-def test_a_batch_of_bad_pictures_alone_is_an_error(bundle: Path, tmp_path: Path) -> None:
+def test_a_batch_of_bad_pictures_alone_writes_nothing(bundle: Path, tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for name in ("a.png", "b.png"):
         (source / name).write_bytes(b"not a picture")
     done = run("predict", bundle, source, "-o", tmp_path / "out")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "2 of 2 failed" in done.stderr
     assert all(name in done.stderr for name in ("a.png", "b.png"))
     assert "written" not in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_other_channels_than_all_pictures(dataset: Path, tmp_path: Path) -> None:
+    config = MSRFNetConfig(in_channels=4, width=8, growth=4)
+    info = BundleInfo(name="four", task="segmentation", network=config, labels=("background", "disc"))
+    save_bundle(tmp_path / "four", info, NETWORKS["msrf_net"].build(config).state_dict(), "# four")
+    images = dataset / "val" / "images"
+    done = run("predict", tmp_path / "four", images, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "but 4 are expected" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+    # One that fits makes it a batch with bad cases.
+    (tmp_path / "in").mkdir()
+    first = next(images.iterdir())
+    (tmp_path / "in" / first.name).write_bytes(first.read_bytes())
+    tifffile.imwrite(tmp_path / "in" / "fits.tif", np.zeros((40, 40, 4), np.uint8), photometric="minisblack",
+                     planarconfig="contig")  # fmt: skip
+    done = run("predict", tmp_path / "four", tmp_path / "in", "-o", tmp_path / "out")
+    assert done.returncode == 3
+    assert (tmp_path / "out" / "fits_mask.png").is_file()
 
 
 def test_a_picture_without_its_objects_leaves_nothing(

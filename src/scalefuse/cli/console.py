@@ -28,18 +28,18 @@ def progress_bar(unit: str) -> Progress:
     )
 
 
-def end_batch(failures: list[str], total: int, *, any_done: bool = True) -> None:
-    """List what went wrong in a batch, if anything did, and end the command.
+def end_batch(failures: list[str], total: int) -> None:
+    """List what went wrong in a batch, if anything did, and end the command with code 3.
 
     Raises:
-        typer.Exit: code 3 where other cases were done, 2 where none was.
+        typer.Exit: something went wrong.
     """
     if not failures:
         return
     err.print(f"[bold red]{len(failures)} of {total} failed:[/]")
     for line in failures:
         err.print(f"  - {line}", markup=False)
-    raise typer.Exit(3 if any_done else 2)
+    raise typer.Exit(3)
 
 
 def means_table(summary: dict[str, Any], metrics: list[str], *, title: str) -> Group:

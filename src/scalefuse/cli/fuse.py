@@ -93,4 +93,4 @@ def fuse(
     if done:
         out.print(f"{len(result.written)} written{kept}: {written}", markup=False)
         err.print(NOTICE, style="dim")
-    end_batch(result.failures, done + len(result.failures), any_done=done > 0)
+    end_batch(result.failures, done + len(result.failures))

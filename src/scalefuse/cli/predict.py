@@ -271,11 +271,10 @@ def _segment(
     for note in result.notes:
         err.print(f"note: {note}", markup=False)
     kept = f", {len(result.skipped)} pictures kept" if result.skipped else ""
-    done = bool(result.written or result.skipped)
-    if done:
+    if result.written or result.skipped:
         out.print(f"{len(result.written)} files written{kept}: {output}", markup=False)
         err.print(NOTICE, style="dim")
-    end_batch(result.failures, total, any_done=done)
+    end_batch(result.failures, total)
 
 
 def _classify(
@@ -310,4 +309,4 @@ def _classify(
             markup=False,
         )
         err.print(NOTICE, style="dim")
-    end_batch(result.failures, total, any_done=result.num_pictures > 0)
+    end_batch(result.failures, total)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.image import Image
-from scalefuse.errors import InputError
+from scalefuse.errors import ChannelsError, InputError
 
 MAX_PIXELS = 2**28
 """More rows times columns than this are refused from the header, before anything is decoded; of more than
@@ -98,14 +98,14 @@ def read_image(path: Path | str, *, channels: Channels = None) -> Image:
     return image
 
 
-def other_channels(path: Path, found: int, wanted: int) -> InputError:
+def other_channels(path: Path, found: int, wanted: int) -> ChannelsError:
     """The error for a file with another number of channels than asked for.
 
     Example:
         >>> str(other_channels(Path("cells.tif"), 5, 4))[:49]
         'cells.tif: has 5 channel(s), but 4 are expected; '
     """
-    return InputError(
+    return ChannelsError(
         f"{path}: has {found} channel(s), but {wanted} are expected; give TIFF files of {wanted} channels or "
         f"grey pages, or NIfTI files with {wanted} along the last axis."
     )

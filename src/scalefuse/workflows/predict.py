@@ -16,7 +16,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
-from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
+from scalefuse.errors import ChannelsError, InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice
 from scalefuse.inference.ensemble import require_segmentation
 from scalefuse.inference.segmenter import Segmentation, Segmenter
@@ -127,7 +127,8 @@ def predict(
         on_image: Called after every picture with its path and its error, or None.
 
     Raises:
-        ScaleFuseError: Nothing could start, the only picture failed, or all need a range to be chosen.
+        ScaleFuseError: Nothing could start, the only picture failed, all need a range to be chosen, or none
+            has the model's channels.
     """
     options = options or PredictOptions()
     bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
@@ -154,6 +155,7 @@ def predict(
     result = PredictResult(computed_by=segmenter.computed_by, failures=alike, notes=notes)
     result.notes += views_notes(bundles[0], tta=options.tta, postprocess=options.postprocess)
     unchosen: IntensityChoiceError | None = None
+    misfits: list[ChannelsError] = []
     if on_start is not None:
         on_start(len(files))
     pipeline = Pipeline(read=work.read, compute=work.compute, finish=work.finish, depth=depth_for(job))
@@ -168,6 +170,8 @@ def predict(
                     raise
                 if isinstance(error, IntensityChoiceError):
                     unchosen = unchosen or error
+                if isinstance(error, ChannelsError):
+                    misfits.append(error)
                 problem = str(error)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -183,6 +187,9 @@ def predict(
         if unchosen is not None and not result.written and not result.skipped:
             # Not a bad picture among others: the command lacks an option.
             raise unchosen
+        if misfits and len(misfits) == len(files):
+            # The model is the wrong one, not the pictures.
+            raise misfits[0]
         result.notes += work.faint.notes()
         return result
 
