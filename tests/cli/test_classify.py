@@ -185,14 +185,30 @@ def test_several_pictures_by_name(cli, bundle, tree, tmp_path):
     files = [tree / "top.png", tree / "benign" / "a.png", tree / "malignant" / "a.png"]
     assert cli("predict", bundle, *files, "-o", tmp_path / "out").code == 0
     rows = rows_of(tmp_path / "out")
-    # Two of one name keep their folders.
-    assert [row["name"] for row in rows] == ["top.png", *(file.as_posix() for file in files[1:])]
+    # Two of one name keep the folders that tell them apart.
+    assert [row["name"] for row in rows] == ["top.png", "benign/a.png", "malignant/a.png"]
     expected = Classifier.from_bundle(load_bundle(bundle)).predict([read_image(file) for file in files])
     np.testing.assert_allclose([float(row["probability_benign"]) for row in rows], expected[:, 0], atol=1e-5)
     (tmp_path / "set.npz").write_bytes(b"")
     done = cli("predict", bundle, files[0], tmp_path / "set.npz", "-o", tmp_path / "other")
     assert done.code == 2
     assert "holds many pictures; give it alone" in done.text
+    among = cli("predict", bundle, *files, "--explain", "-o", tree / "benign")
+    assert among.code == 2
+    assert "is the folder of the pictures" in among.text
+    done = cli("predict", bundle, *files, "--columns", "path=scan", "-o", tmp_path / "other")
+    assert done.code == 2
+    assert "are for a CSV file" in done.text
+    assert not (tmp_path / "other").exists()
+
+
+def test_no_memory_for_an_explanation_is_one_line(refused, bundle, tree, tmp_path, monkeypatch):
+    def none_left(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("scalefuse.inference.classifier.occlusion_sensitivity", none_left)
+    line = refused("predict", bundle, tree, "--explain", "--explain-by", "occlusion", "-o", tmp_path / "out")
+    assert "not enough memory for its explanation; choose a smaller batch size" in line
 
 
 def test_a_batch_of_bad_pictures_alone_writes_nothing(cli, bundle, tmp_path):

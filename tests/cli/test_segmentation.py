@@ -206,6 +206,10 @@ def test_a_picture_without_its_objects_leaves_nothing(
         return whole(mask, **options)
 
     monkeypatch.setattr(instances, "label_instances", once)
+    (tmp_path / "out").mkdir()
+    # Objects of an earlier run, which would pass for those of this one.
+    for name in names:
+        (tmp_path / "out" / f"{name.stem}_instances.png").write_bytes(b"old")
     done = predict([str(bundle)], names, tmp_path / "out", PredictOptions(instances="components"))
     assert len(done.failures) == 1
     assert "not enough memory" in done.failures[0]
@@ -225,6 +229,14 @@ def test_several_pictures_by_name(bundle: Path, dataset: Path, tmp_path: Path) -
     assert written == sorted(f"{name.stem}_{what}.png" for name in names for what in ("mask", "overlay"))
     for name in written:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    (tmp_path / "link.png").symlink_to(names[0])
+    done = run("predict", bundle, names[0], tmp_path / "link.png", "-o", tmp_path / "linked", "--no-overlay")
+    assert done.returncode == 0
+    assert (tmp_path / "linked" / "link_mask.png").is_file()
+    assert (tmp_path / "linked" / f"{names[0].stem}_mask.png").is_file()
+    done = run("predict", bundle, *names, "-o", images)
+    assert done.returncode == 2
+    assert "is the folder of the pictures" in " ".join(done.stderr.split())
     for wrong, expected in ((images, "is a folder; give one folder alone"), ("none.png", "no such file")):
         done = run("predict", bundle, names[0], wrong, "-o", tmp_path / "other")
         assert done.returncode == 2
@@ -261,6 +273,7 @@ def test_pictures_of_one_name_fail_and_folders_inside_are_said(
         (("evaluate", "{bundle}", "{held}", "--split", "val"), "images.csv of a run lists"),
         (("predict", "no-such-model", "{image}"), "no such bundle"),
         (("predict", "no-such-model", "missing.png"), "no such bundle"),
+        (("evaluate", "CTT", "MRI"), "CTT: no such file or folder"),
         (("evaluate", "runs/none/bundle", "{image}", "--split", "val"), "runs/none/bundle: no such bundle"),
         (("predict", "{bundle}", "missing.png"), "no such file"),
         (("evaluate", "{bundle}", "{empty}"), "images"),
@@ -425,6 +438,25 @@ def test_copies_that_training_tears_apart_are_told(tmp_path: Path, folds: int | 
     assert done.stderr.count(told) == (folds or 1)
     page = next((tmp_path / "run").rglob("data-check.html")).read_text()
     assert told in page
+
+
+def test_pixels_of_a_microscope_count_in_tables_and_not_in_distances(bundle: Path, tmp_path: Path) -> None:
+    """Half a micrometre across and a whole one down; a tolerance of 1 mm would pass anything."""
+    draw(tmp_path / "set", 1, size=(40, 40))
+    (file,) = (tmp_path / "set" / "images").iterdir()
+    scan = file.with_suffix(".tif")
+    tifffile.imwrite(
+        scan, read_image(file).pixels, imagej=True, resolution=(2, 1), metadata={"unit": "um", "axes": "YXS"}
+    )
+    file.unlink()
+    assert run("predict", bundle, scan, "--regions", "-o", tmp_path / "out").returncode == 0
+    rows = list(csv.DictReader((tmp_path / "out" / f"{file.stem}_regions.csv").open()))
+    assert rows
+    for row in rows:
+        assert float(row["area_mm2"]) == pytest.approx(float(row["area_px"]) * 0.0005 * 0.001)
+    done = run("evaluate", bundle, tmp_path / "set", "-o", tmp_path / "measured")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "measured" / "summary.json").read_text())["distance_unit"] == "px"
 
 
 def test_distances_where_only_some_files_know_their_pixels(bundle: Path, tmp_path: Path) -> None:

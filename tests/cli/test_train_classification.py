@@ -17,6 +17,7 @@ from scalefuse.inference.classifier import Classifier
 from scalefuse.networks.resnet.spec import ResNet18Config, build
 from scalefuse.training.classification_measures import classification_measures
 from scalefuse.training.fit import TrainingInterrupted
+from scalefuse.workflows import train as workflow
 from scalefuse.workflows.train import train
 
 LEVELS = {"dark": 70, "bright": 185, "middle": 128}
@@ -133,6 +134,31 @@ def test_resumed_run_equals_the_undisturbed_one(
     assert logged(folder) == logged(undisturbed)
 
 
+def test_a_cross_validation_that_is_stopped_says_how_to_go_on(cli, config_file, tmp_path, monkeypatch):
+    words = ("train", config_file, "--folds", 2, "-o", tmp_path / "cv", "--set", "training.epochs=1")
+    whole = workflow.train
+    ends = iter((1, 2, 0))
+
+    def stopped(config, **options):
+        if config.data.fold == next(ends):
+            raise TrainingInterrupted
+        return whole(config, **options)
+
+    monkeypatch.setattr(workflow, "train", stopped)
+    first = cli(*words)
+    assert first.code == 130
+    assert "nothing was kept" in first.err
+    monkeypatch.setattr(workflow, "train", whole)
+    ends = iter((0, 2))
+    monkeypatch.setattr(workflow, "train", stopped)
+    second = cli(*words)
+    assert second.code == 130
+    assert f"Go on with: scalefuse train --resume {tmp_path / 'cv'}" in second.err
+    monkeypatch.setattr(workflow, "train", whole)
+    assert cli("train", "--resume", tmp_path / "cv").code == 0
+    assert (tmp_path / "cv" / "folds.csv").is_file()
+
+
 def test_a_run_killed_before_its_first_epoch_was_kept_starts_again(cli, config_file, undisturbed, tmp_path):
     """The best weights are written before the checkpoint to go on from."""
     folder = tmp_path / "run"
@@ -193,6 +219,10 @@ def test_folds_spread_classes_and_keep_patients_together(cli, config_file, tmp_p
     with (tmp_path / "cv" / "folds.csv").open(newline="") as handle:
         assert [row["fold"] for row in csv.DictReader(handle)] == ["1", "2", "3"]
     assert "val/auroc, mean of 3 folds" in done.out
+    shown = cli("train", "--resume", tmp_path / "cv", "--print-config", "--set", "training.epochs=7")
+    assert shown.code == 0
+    assert yaml.safe_load(shown.out)["training"]["epochs"] == 7
+    assert yaml.safe_load(shown.out)["data"]["folds"] is None
     # As if it had been stopped in the second fold: the first is measured again, the others are trained.
     weights = [tmp_path / "cv" / f"fold{number}" / "bundle" / "model.safetensors" for number in (1, 2, 3)]
     before = [file.read_bytes() for file in weights]

@@ -119,6 +119,9 @@ def test_tiff_white_is_zero_palette_and_cmyk(tmp_path):
         ({"imagej": True, "resolution": (0.5, 0.25), "metadata": {"unit": "mm"}}, (4.0, 2.0)),
         ({"imagej": True, "resolution": (4, 2), "metadata": {"unit": "pixel"}}, None),
         ({"imagej": True, "resolution": (4, 2)}, None),
+        # What ImageJ makes of a scan's dots an inch.
+        ({"imagej": True, "resolution": (300, 300), "metadata": {"unit": "inch"}}, None),
+        ({"imagej": True, "resolution": (4, 2), "metadata": {"unit": "um", "yunit": "sec"}}, None),
         # 72 dots an inch are those of a print.
         ({"resolution": (72, 72), "resolutionunit": "INCH"}, None),
     ],
@@ -128,6 +131,24 @@ def test_the_size_of_a_tiff_pixel(tmp_path, options, expected):
     tifffile.imwrite(path, np.zeros((20, 30), np.uint8), **options)
     geometry = read_image(path).geometry
     assert (geometry and geometry.spacing_mm) == (expected and pytest.approx(expected))
+
+
+@pytest.mark.parametrize("number_type", [3, 4, 11])  # 16 bits, 32 bits, real
+def test_odd_resolution_tags_cost_no_pixels(tmp_path, number_type):
+    pixels = np.arange(600, dtype=np.uint8).reshape(20, 30)
+    for name, told in (("plain", None), ("imagej", "ImageJ=1.53\nunit=um\n")):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, pixels, description=told, metadata=None, resolution=(4, 2))
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            tags = [file.pages[0].tags[code].offset for code in (282, 283)]
+            order = file.byteorder
+        with path.open("r+b") as file:
+            for offset in tags:
+                file.seek(offset + 2)
+                file.write(struct.pack(f"{order}HI", number_type, 1))
+        image = read_image(path)
+        np.testing.assert_array_equal(image.pixels, pixels)
+        assert image.geometry is None
 
 
 def test_the_size_of_a_turned_tiff_pixel(tmp_path):

@@ -154,6 +154,10 @@ def test_images_of_one_name_in_two_parts_are_two_cases():
         for part in ("train", "val")
         for n in range(3)
     ]
+    # Names that look like a second one of another name.
+    names = ("1", "1", "1 (2)", "1/2", "1\n2")
+    alike = [SegmentationCase(name, Path(f"{n}.png")) for n, name in enumerate(names)]
+    assert len({str(val[0].image) for _, val in k_folds(alike, 5, seed=0)}) == 5
     folds = stratified_k_folds(labelled, 6, seed=0)
     assert sorted(val[0].key for _, val in folds) == sorted(case.key for case in labelled)
 

@@ -96,6 +96,8 @@ def test_bad_input():
     classifier = Classifier(network, labels=("a", "b"), preprocessing=PREPROCESSING)
     with pytest.raises(InputError, match="0 to 1, but got 2"):
         classifier.explain(np.zeros((9, 9), np.uint8), class_index=2)
+    with pytest.raises(InputError, match="Expected grad-cam or occlusion, but got 'lime'"):
+        classifier.explain(np.zeros((9, 9), np.uint8), method="lime")
     with pytest.raises(InputError, match="leave the stage out"):
         classifier.explain(np.zeros((9, 9), np.uint8), stage=2, method="occlusion")
     with pytest.raises(InputError, match=r"\(2, 3, 32, 32\)"):

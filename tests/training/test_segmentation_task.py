@@ -1,9 +1,11 @@
 """One training step and one validation step, for networks with and without deep supervision."""
 
+import numpy as np
 import pytest
 import torch
 
 from scalefuse.config import SegmentationRun
+from scalefuse.inference.segmenter import Segmenter
 from scalefuse.losses.segmentation import SegmentationLoss
 from scalefuse.networks.msrf_net import MSRFNet
 from scalefuse.networks.msrf_net.network import MSRFNetOutput
@@ -87,6 +89,34 @@ def test_large_images_are_validated_in_windows_as_by_monai(task, fit):
     assert task.logged["val/loss"].item() == pytest.approx(parts["loss"].item(), rel=1e-4)
     for name, value in parts.items():
         assert task.logged[f"val/{name}"].item() == pytest.approx(value.item(), rel=1e-3, abs=1e-6)
+
+
+def test_windows_lie_where_the_predictor_lays_them(task):
+    """An image whose sides no network takes as they are."""
+    task.run = task.run.model_copy(update={"data": task.run.data.model_copy(update={"fit": "crop"})})
+    task.eval()
+    task.whole_image_limit, task.tile = 40 * 40, 32
+    image = torch.rand(1, 3, 75, 61, generator=torch.Generator().manual_seed(2))
+    seen, network = [], task.network
+
+    def watched(images):
+        seen.append(images.clone())
+        return network(images)
+
+    task._output = watched
+    with torch.no_grad():
+        task.validation_step({"image": image, "mask": torch.zeros(1, 75, 61).long()}, 0)
+    predicted = []
+
+    def engine(images):
+        predicted.append(images.clone())
+        return images[:, :1]
+
+    segmenter = Segmenter(engine, whole_image_limit=40 * 40, tile=32, size_multiple=task.size_multiple)
+    segmenter.segment((image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    assert len(predicted) == len(seen) == 9
+    for one, other in zip(predicted, seen, strict=True):
+        torch.testing.assert_close(one, other, atol=1 / 255, rtol=0)
 
 
 def test_padding_counts_nothing(task):

@@ -282,15 +282,14 @@ def _sort(
 
 
 def _almost_a_bundle(name: str) -> bool:
-    """Whether the folder of a run, nearly the name of a shipped bundle, or no picture and not there."""
+    """Whether the folder of a run, nearly the name of a shipped bundle, or called as bundles are."""
     import difflib
 
     from scalefuse.bundle import is_bundle, shipped_bundles
-    from scalefuse.data.read import IMAGE_SUFFIXES
 
     if Path(name).exists():
         return is_bundle(Path(name) / "bundle")
-    if not name.lower().endswith(tuple(IMAGE_SUFFIXES)):
+    if Path(name).name == "bundle" or name.endswith(".zip"):
         return True
     return bool(difflib.get_close_matches(name, shipped_bundles(), n=1, cutoff=0.8))
 

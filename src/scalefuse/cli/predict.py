@@ -72,7 +72,7 @@ def predict(
         list[Path],
         typer.Argument(
             help="Pictures or a folder of pictures; to classify, also a CSV or MedMNIST file.",
-            metavar="INPUT...",
+            metavar="INPUT",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(

@@ -55,12 +55,12 @@ def train(
             if folds not in (None, begun[1]):
                 raise ConfigError(f"{resume}: was begun with {begun[1]} folds, but got {folds}.")
             # Folds that have begun go on by themselves.
-            _run(begun[0], resume=False, folds=begun[1])
-            return
-        run = load_config(config, overrides) if config else resume_config(resume)
-        if not config and overrides:
-            run = load_config(resume / CONFIG, overrides)
-        run = run.model_copy(update={"output": resume})
+            run, folds, resume = *begun, None
+        else:
+            run = load_config(config, overrides) if config else resume_config(resume)
+            if not config and overrides:
+                run = load_config(resume / CONFIG, overrides)
+            run = run.model_copy(update={"output": resume})
     elif config is None:
         raise ConfigError(
             "Name a configuration: a YAML file or a shipped one, such as `scalefuse train dilran`."
@@ -116,10 +116,11 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
                 results = cross_validate(config, folds, report=report, say=say)
         except TrainingInterrupted:
             bar.stop()
-            again = f"scalefuse train --resume {config.run_folder}"
-            if folds is None and not (config.run_folder / "checkpoints" / "last.ckpt").is_file():
+            kept = "checkpoints/last.ckpt" if folds is None else "fold*/checkpoints/last.ckpt"
+            if not any(config.run_folder.glob(kept)):
                 err.print("Stopped before the end of the first epoch: nothing was kept.")
             else:
+                again = f"scalefuse train --resume {config.run_folder}"
                 err.print(f"Stopped. Go on with: {again}", markup=False)
             raise typer.Exit(130) from None
     for result in results:

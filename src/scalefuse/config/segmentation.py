@@ -28,7 +28,8 @@ class SegmentationData(Schema):
         classes: What the mask values mean; None for binary masks.
         intensity: Values that become 0 and 1; needed for DICOM, NIfTI and floating-point images.
         size: Height and width that the network is trained at.
-        fit: ``resize`` shows whole images at that size; ``crop`` shows parts of that size at full resolution.
+        fit: ``resize`` shows whole images at that size; ``crop`` shows parts of that size at full resolution,
+            and is validated on whole images, those above a million pixels in overlapping windows.
         foreground: Part of the crops that hold a pixel of the foreground, for small objects on a large
             background; the others lie anywhere.
         val_fraction: Part held out for validation where the folder has no ``val``.

@@ -134,7 +134,7 @@ def case_keys(cases: Sequence[Grouped]) -> list[str]:
         >>> from pathlib import Path
         >>> from scalefuse.data.segmentation import SegmentationCase
         >>> case_keys([SegmentationCase("1", Path(f"{part}/1.png")) for part in ("train", "val")])
-        ['case 1', 'case 1 (2)']
+        ['case 1', 'case 1\\x002']
         >>> case_keys([SegmentationCase("1", Path("1.png"), group="patient 7")])
         ['group patient 7']
     """
@@ -144,7 +144,7 @@ def case_keys(cases: Sequence[Grouped]) -> list[str]:
         # The prefix keeps a case on its own apart from a group of the same name.
         key = f"case {case.name}" if case.group is None else f"group {case.group}"
         seen[key] += 1
-        keys.append(key if case.group is not None or seen[key] == 1 else f"{key} ({seen[key]})")
+        keys.append(key if case.group is not None or seen[key] == 1 else f"{key}\0{seen[key]}")
     return keys
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scalefuse.data.image import Geometry, Image
 from scalefuse.data.raster import apply_orientation, drop_alpha
 from scalefuse.data.read import Channels, channels_hint, check_size, other_channels, silenced
-from scalefuse.errors import InputError
+from scalefuse.errors import ChannelsError, InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _REDUCED_COPY = 1
@@ -60,7 +60,8 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
             elif channels == "any" or (channels not in (1, 3) and len(full) == channels):
                 pixels = _stack(path, full)
             else:
-                raise InputError(_other_pages(path, full, channels))
+                misfit = channels not in (None, 1, 3)
+                raise (ChannelsError if misfit else InputError)(_other_pages(path, full, channels))
             orientation = int(full[0].tags.valueof(274, 1))
             spacing = _ome_spacing(file) or _imagej_spacing(file, full[0])
     except InputError:
@@ -102,11 +103,18 @@ def _ome_spacing(file: Any) -> tuple[float, float] | None:
 
 
 def _imagej_spacing(file: Any, page: Any) -> tuple[float, float] | None:
-    """Rows and columns in mm, where ImageJ names a unit, of which the resolution tags count the pixels."""
-    unit = (file.imagej_metadata or {}).get("unit")
+    """Rows and columns in mm, where ImageJ names a unit, of which the resolution tags count the pixels.
+
+    Inches and centimetres are passed over: ImageJ makes them of the resolution of a print.
+    """
+    said = file.imagej_metadata or {}
+    unit = str(said.get("unit")).strip()
+    if unit not in _MM or _MM[unit] > 1 or str(said.get("yunit", unit)).strip() != unit:
+        return None
     sides = []
     for tag in (283, 282):  # pixels per unit, down and across
-        count, units = page.tags.valueof(tag, (0, 1))
+        value = page.tags.valueof(tag)
+        count, units = value if isinstance(value, tuple) and len(value) == 2 else (0, 1)
         sides.append(_in_mm(units / count if count else None, unit))
     return None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
 

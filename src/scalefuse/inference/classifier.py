@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ class Classifier:
             tta: whether to average over the mirrored and turned views that training showed. The temperature
                 stays, calibration scores and operating point are left out: those are of single views.
             engine: what computes the networks; see
-                :func:`~scalefuse.inference.engines.choice.choose_engine`. Embeddings and explanations are
+                :func:`~scalefuse.inference.engines.choice.choose_engine`. Embeddings and Grad-CAM are
                 computed by torch in float32 always.
             precision: ``fp32``, ``bf16`` or ``auto``.
             job: how much there is to classify, for ``auto``; None for unknown.
@@ -250,7 +250,7 @@ class Classifier:
                 eighty times the work, any engine, no stages.
 
         Raises:
-            InputError: no such picture, stage or class, or an engine that shows no stages.
+            InputError: no such picture, stage, class or method, or an engine that shows no stages.
         """
         if class_index is not None and not 0 <= class_index < len(self.labels):
             raise InputError(
@@ -258,6 +258,8 @@ class Classifier:
             )
         if method == "occlusion" and stage is not None:
             raise InputError("Occlusion covers the picture itself; leave the stage out, or use grad-cam.")
+        if method not in get_args(ExplanationMethod):
+            raise InputError(f"Expected {' or '.join(get_args(ExplanationMethod))}, but got {method!r}.")
         size = image.size if isinstance(image, Image) else np.asarray(image).shape[:2]
         batch = self.prepare(image)[None]
         if class_index is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from scalefuse.errors import InputError
 
 CELLS = 8
-"""Rows and columns of the map: (8 + 1)² = 81 covered pictures go through the network."""
+COVERS = (CELLS + 1) ** 2
+"""Rows and columns of the map, and how many covered pictures go through the network for it."""
 
 
 def occlusion_sensitivity(
@@ -55,16 +57,23 @@ def occlusion_sensitivity(
     rows, columns = _edges(height, min(cells, height)), _edges(width, min(cells, width))
     squares = [(row, column) for row in range(-1, len(rows) - 1) for column in range(-1, len(columns) - 1)]
     mean = image.mean(dim=(2, 3))[0, :, None, None]
-    total = torch.zeros(len(rows) - 1, len(columns) - 1)
+    # The image as it stands comes first; equal parts suit engines that prepare themselves for a batch's size.
+    count = 1 + len(squares)
+    size = math.ceil(count / math.ceil(count / batch_size))
+    scores = []
     with torch.inference_mode():
-        whole = score(image).float().cpu()
-        for start in range(0, len(squares), batch_size):
-            part = squares[start : start + batch_size]
-            covered = image.repeat(len(part), 1, 1, 1)
-            for one, (row, column) in zip(covered, part, strict=True):
-                one[:, _span(rows, row), _span(columns, column)] = mean
-            for (row, column), fall in zip(part, whole - score(covered).float().cpu(), strict=True):
-                total[max(0, row) : row + 2, max(0, column) : column + 2] += fall
+        for start in range(0, count, size):
+            numbers = range(start, min(start + size, count))
+            shown = image.repeat(len(numbers), 1, 1, 1)
+            for one, number in zip(shown, numbers, strict=True):
+                if number > 0:
+                    row, column = squares[number - 1]
+                    one[:, _span(rows, row), _span(columns, column)] = mean
+            scores.append(score(shown).float().cpu())
+    whole, *covered = torch.cat(scores)
+    total = torch.zeros(len(rows) - 1, len(columns) - 1)
+    for (row, column), left in zip(squares, covered, strict=True):
+        total[max(0, row) : row + 2, max(0, column) : column + 2] += whole - left
     return (total / 4).clamp(min=0)
 
 

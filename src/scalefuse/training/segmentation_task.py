@@ -55,6 +55,9 @@ class SegmentationTask(pl.LightningModule):
         height, width = batch["image"].shape[-2:]
         image = _padded(batch["image"], self.size_multiple)
         if self.run.data.fit == "crop" and not self.training and height * width > self.whole_image_limit:
+            # Where windows fit, nothing is padded, so that they lie where the predictor lays them.
+            if min(height, width) >= self.tile:
+                image = batch["image"]
             output = self._in_windows(image)
         else:
             output = self._output(image)

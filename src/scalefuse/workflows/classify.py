@@ -21,6 +21,7 @@ from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 from scalefuse.inference.explanation import ExplanationMethod
+from scalefuse.inference.occlusion import COVERS
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
@@ -28,6 +29,7 @@ from scalefuse.workflows.classify_tables import Predictions, write_embeddings, w
 from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline
+from scalefuse.workflows.several import among
 
 
 @dataclass(frozen=True)
@@ -128,17 +130,12 @@ def classify(
         batch_size=options.batch_size,
         engine=options.engine,
         precision=options.precision,
-        job=Job(len(inputs), 0),
+        job=Job(len(inputs), 0, passes=1 + (COVERS if options.explain_by == "occlusion" else 0)),
         **extra,
     )
     point, coverage = _check(classifier, options)
     check_folder_name(output)
-    if (
-        options.explain
-        and isinstance(source, Path)
-        and source.is_dir()
-        and source.resolve() == output.resolve()
-    ):
+    if options.explain and among(output, source):
         raise OutputError(
             f"{output}: is the folder of the pictures, and the next run would take its explanations for "
             "pictures too; choose another output folder (-o)."
@@ -301,7 +298,15 @@ class _Batch:
                 f"Not enough memory for {len(batch)} pictures at once; choose a smaller batch size."
             ) from error
         for one, image, row in zip(good, images, probabilities, strict=False):
-            self._draw(one, image, row)
+            try:
+                self._draw(one, image, row)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise InputError(
+                    f"{one.path or one.name}: not enough memory for its explanation; choose a smaller batch "
+                    "size, which is also that of the covered pictures."
+                ) from error
         self.names += [one.name for one in good]
         self.probabilities.append(probabilities)
         return outcome

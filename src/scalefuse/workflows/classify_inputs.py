@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,15 +69,11 @@ def find_inputs(
         >>> [one.name for one in find_inputs(folder, folder / "predicted")[0]]
         ['a.png', 'b/2.png', 'b/10.png']
     """
+    listed = not isinstance(source, Path) or source.is_dir() or source.suffix.lower() not in TABLES
+    if listed and (columns is not None or images is not None):
+        raise InputError("Columns and a folder of images are for a CSV file; leave them out, or give one.")
     if not isinstance(source, Path):
-        files = several_pictures(source, tables=TABLES)
-        count = Counter(file.name for file in files)
-        return [
-            ClassifyInput(
-                file.name if count[file.name] == 1 else file.as_posix(), partial(read_image, file), file
-            )
-            for file in files
-        ], []
+        return _several(source), []
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; check the name.")
     problems: list[str] = []
@@ -108,6 +105,22 @@ def find_inputs(
             f"{source}: holds no images; give a picture, a folder of pictures, or a table of them."
         )
     return found, problems
+
+
+def _several(sources: Sequence[Path]) -> list[ClassifyInput]:
+    """Pictures under their file names, those of one name under the folders that tell them apart."""
+    files = several_pictures(sources, tables=TABLES)
+    places = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100
+    count = Counter(file.name for file in files)
+    common = Path(os.path.commonpath([place.parent for place in places]))
+    return [
+        ClassifyInput(
+            file.name if count[file.name] == 1 else place.relative_to(common).as_posix(),
+            partial(read_image, file),
+            file,
+        )
+        for file, place in zip(files, places, strict=True)
+    ]
 
 
 def explanation_names(inputs: list[ClassifyInput]) -> list[PurePath]:

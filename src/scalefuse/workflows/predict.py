@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from scalefuse.report.tables import write_csv
 from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
-from scalefuse.workflows.several import several_pictures
+from scalefuse.workflows.several import among, several_pictures
 from scalefuse.workflows.views import views_notes
 from scalefuse.workflows.workload import job_of
 
@@ -152,12 +153,12 @@ def predict(
     check_folder_name(output)
     work = _Work(segmenter, output, options)
     work.check_inputs(source, files)
-    result = PredictResult(computed_by=segmenter.computed_by, failures=alike, notes=notes)
+    result = PredictResult(computed_by=segmenter.computed_by, failures=list(alike), notes=notes)
     result.notes += views_notes(bundles[0], tta=options.tta, postprocess=options.postprocess)
     unchosen: IntensityChoiceError | None = None
     misfits: list[ChannelsError] = []
     if on_start is not None:
-        on_start(len(files))
+        on_start(len(files) + len(alike))
     pipeline = Pipeline(read=work.read, compute=work.compute, finish=work.finish, depth=depth_for(job))
     with results_folder(output), pipeline.running(files) as outcomes:
         for file, outcome in zip(files, outcomes, strict=True):
@@ -187,7 +188,7 @@ def predict(
         if unchosen is not None and not result.written and not result.skipped:
             # Not a bad picture among others: the command lacks an option.
             raise unchosen
-        if misfits and len(misfits) == len(files):
+        if misfits and len(misfits) == len(files) and not alike:
             # The model is the wrong one, not the pictures.
             raise misfits[0]
         result.notes += work.faint.notes()
@@ -197,7 +198,7 @@ def predict(
 def _files(source: Path | Sequence[Path]) -> tuple[list[Path], list[str], list[str]]:
     """The pictures, a line for each that cannot be told from another, and notes on what is left out."""
     if not isinstance(source, Path):
-        files, failures = _told_apart("several pictures", several_pictures(source))
+        files, failures = _told_apart("", several_pictures(source))
         return files, failures, []
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; check the name.")
@@ -213,7 +214,7 @@ def _files(source: Path | Sequence[Path]) -> tuple[list[Path], list[str], list[s
         hint = f" itself, but its folders do ({named}); give one of these" if inner else ""
         raise InputError(f"{source}: holds no images{hint or '; give a picture or a folder of pictures'}.")
     notes = [f"{source}: pictures in the folders inside ({named}) are left out."] if inner else []
-    files, failures = _told_apart(str(source), files)
+    files, failures = _told_apart(f"{source}: ", files)
     return files, failures, notes
 
 
@@ -223,8 +224,8 @@ def _told_apart(where: str, files: Sequence[Path]) -> tuple[list[Path], list[str
     for file in files:
         stems.setdefault(image_stem(file), []).append(file)
     failures = [
-        f"{where}: {' and '.join(file.name for file in alike)} would be written under the same name; rename "
-        "them, or keep one."
+        f"{where}{' and '.join(file.name if where else str(file) for file in alike)} would be written under "
+        "the same name; rename them, or keep one."
         for alike in stems.values()
         if len(alike) > 1
     ]
@@ -254,7 +255,7 @@ class _Work:
         Raises:
             OutputError: one of these.
         """
-        if isinstance(source, Path) and source.is_dir() and source.resolve() == self.output.resolve():
+        if among(self.output, source):
             raise OutputError(
                 f"{self.output}: is the folder of the pictures, and the next run would take its masks for "
                 "pictures too; choose another output folder (-o)."
@@ -293,9 +294,11 @@ class _Work:
         try:
             self._write(file, *made, written)
         except BaseException:
-            # A mask without the objects that were asked for would pass for a whole result.
-            for path in self.written.pop(file):
-                path.unlink(missing_ok=True)
+            # A mask without the objects that were asked for would pass for a whole result, and so would the
+            # objects of an earlier run beside it.
+            self.written.pop(file)
+            for name in itertools.chain(*self._names(image_stem(file))):
+                (self.output / name).unlink(missing_ok=True)
             raise
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ def several_pictures(sources: Sequence[Path], *, tables: Sequence[str] = ()) -> 
         tables: suffixes of files that hold many pictures.
 
     Returns:
-        The pictures in the order given, each once.
+        The pictures in the order given, each once. Links are not followed: what they lead to may have another
+        name.
 
     Raises:
         InputError: nothing, a file that is not there, a folder, or a table.
@@ -35,4 +37,19 @@ def several_pictures(sources: Sequence[Path], *, tables: Sequence[str] = ()) -> 
             raise InputError(f"{source}: is a folder; give one folder alone, or pictures only.")
         if source.suffix.lower() in tables:
             raise InputError(f"{source}: holds many pictures; give it alone, or pictures only.")
-    return list({source.resolve(): source for source in sources}.values())
+    once: dict[str, Path] = {}
+    for source in sources:
+        once.setdefault(os.path.abspath(source), source)  # noqa: PTH100
+    return list(once.values())
+
+
+def among(output: Path, source: Path | Sequence[Path]) -> bool:
+    """Whether results in a folder would lie among the pictures, and be taken for pictures the next time.
+
+    Example:
+        >>> among(Path("scans"), Path("scans/1.png")), among(Path("scans"), [Path("scans/1.png")])
+        (False, True)
+    """
+    if isinstance(source, Path):
+        return source.is_dir() and source.resolve() == output.resolve()
+    return output.resolve() in {one.parent.resolve() for one in source}

@@ -61,14 +61,14 @@ def resume_folds(folder: Path, overrides: Sequence[str] = ()) -> tuple[AnyRun, i
     Returns:
         What :func:`cross_validate` needs to go on; None where the folder holds no cross-validation.
     """
-    path = folder / "fold1" / CONFIG
-    if (folder / CONFIG).is_file() or not path.is_file():
+    found = sorted(folder.glob(f"fold*/{CONFIG}"))
+    if (folder / CONFIG).is_file() or not found:
         return None
-    config = load_config(path, overrides)
+    config = load_config(found[0], overrides)
     if isinstance(config, FusionRun) or config.data.folds is None:
         return None
     data = config.data.model_copy(update={"folds": None, "fold": 1})
-    name = config.name.removesuffix("-fold1")
+    name = config.name.removesuffix(f"-fold{config.data.fold}")
     return config.model_copy(update={"output": folder, "data": data, "name": name}), config.data.folds
 
 
@@ -134,8 +134,7 @@ def train(
                     raise
                 raise ConfigError(
                     "The training ran out of memory. Lower training.batch_size, data.size or the network's "
-                    "width, in another folder (-o); data.fit=crop validates on whole images, which must not "
-                    "be too large for it."
+                    "width, in another folder (-o)."
                 ) from error
     except BaseException:
         if not kept.is_file():

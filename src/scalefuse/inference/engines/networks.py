@@ -117,7 +117,7 @@ class SegmentationParts:
 class ClassifierParts:
     """A classifier as an engine: standardised images ``(N, C, H, W)`` to logits ``(N, K)``.
 
-    Embeddings and explanations, which need gradients, come from the network itself, in float32.
+    Embeddings and Grad-CAM, which look into the network, come from the network itself, in float32.
 
     Args:
         network: in evaluation mode.
