@@ -219,6 +219,22 @@ def test_a_picture_without_its_objects_leaves_nothing(
     assert sorted(path.name for path in done.written) == written
 
 
+def test_earlier_results_stay_where_nothing_was_written(
+    bundle: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted((dataset / "val" / "images").iterdir())[:2]
+    predict([str(bundle)], names, tmp_path / "out")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    assert len(before) == 4
+
+    def full(path: Path, pixels: np.ndarray) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("scalefuse.workflows.predict.write_pixels", full)
+    assert len(predict([str(bundle)], names, tmp_path / "out").failures) == 2
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
 def test_several_pictures_by_name(bundle: Path, dataset: Path, tmp_path: Path) -> None:
     images = dataset / "val" / "images"
     names = sorted(images.iterdir())[:2]

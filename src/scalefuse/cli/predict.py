@@ -47,18 +47,8 @@ _FORMATS: dict[Table, tuple[Literal["csv", "json"], ...]] = {
 
 SEGMENTATION_ONLY = ("probability", "overlay", "instances", "regions", "skip_existing")
 CLASSIFICATION_ONLY = (
-    *(
-        "explain",
-        "explain_by",
-        "stage",
-        "label",
-        "embeddings",
-        "coverage",
-        "sensitivity",
-        "table",
-        "batch_size",
-    ),
-    *("columns", "images"),
+    *("explain", "explain_by", "stage", "label", "embeddings", "coverage", "sensitivity"),
+    *("table", "batch_size", "columns", "images"),
 )
 """Parameters of :func:`predict` that mean nothing to the other task, and are refused there."""
 

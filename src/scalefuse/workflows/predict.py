@@ -295,10 +295,10 @@ class _Work:
             self._write(file, *made, written)
         except BaseException:
             # A mask without the objects that were asked for would pass for a whole result, and so would the
-            # objects of an earlier run beside it.
-            self.written.pop(file)
-            for name in itertools.chain(*self._names(image_stem(file))):
-                (self.output / name).unlink(missing_ok=True)
+            # objects of an earlier run beside it. Where nothing was written yet, earlier results are whole.
+            if self.written.pop(file):
+                for name in itertools.chain(*self._names(image_stem(file))):
+                    (self.output / name).unlink(missing_ok=True)
             raise
         return True
 
