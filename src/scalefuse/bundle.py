@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import platform
 import shutil
-import struct
-import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from scalefuse.catalog import NETWORKS, NetworkConfig
 from scalefuse.data.atomic import atomic_folder, atomic_write
+from scalefuse.data.checkpoint import parse_weights
 from scalefuse.errors import BundleError
 from scalefuse.networks.spec import Task
 from scalefuse.schema import Schema
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS, INFO, CARD = "model.safetensors", "bundle.json", "README.md"
+EXPORT = "export.json"
+"""What a folder holds that is an export, and not the bundle itself."""
+
 SHIPPED = Path(__file__).parent / "weights"
 """Folder of the bundles that are installed with the package."""
 
@@ -190,21 +191,22 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         'fusion'
     """
     path = Path(name_or_path)  # a run or an export may bear a shipped bundle's name without being one
-    if str(path) in shipped_bundles() and not (path.is_file() or (path / INFO).is_file()):
+    if str(path) in shipped_bundles() and not (path.is_file() or _is_bundle_folder(path)):
         path = SHIPPED / path
     if not path.exists():
         raise BundleError(_not_found(str(name_or_path)))
     if path.is_dir():
         files = {name: path / name for name in (INFO, WEIGHTS, CARD)}
         if absent := [name for name in (INFO, WEIGHTS) if not files[name].is_file()]:
-            advice = f"did you mean {path / 'bundle'}?" if (path / "bundle").is_dir() else "give a bundle."
-            raise BundleError(f"{path}: no bundle: {' and '.join(absent)} not in the folder; {advice}")
+            raise BundleError(
+                f"{path}: no bundle: {' and '.join(absent)} not in the folder; {_what_else(path)}."
+            )
         contents = {name: file.read_bytes() for name, file in files.items() if file.is_file()}
     else:
         contents = _read_zip(path)
     return Bundle(
         info=_parse_info(path, contents[INFO]),
-        state=_parse_weights(path, contents[WEIGHTS]),
+        state=parse_weights(path / WEIGHTS, contents[WEIGHTS]),
         card=contents.get(CARD, b"").decode("utf-8", "replace"),
         source=path,
     )
@@ -288,6 +290,16 @@ def parse_stored(schema: type[Stored], values: object, bundle: Bundle) -> Stored
         ) from error
 
 
+def _is_bundle_folder(folder: Path) -> bool:
+    return (folder / INFO).is_file() and not (folder / EXPORT).is_file()
+
+
+def _what_else(folder: Path) -> str:
+    if (folder / EXPORT).is_file():
+        return "it is an export, and this needs the bundle that it was made from"
+    return f"did you mean {folder / 'bundle'}?" if (folder / "bundle").is_dir() else "give a bundle"
+
+
 def _not_found(name: str) -> str:
     names = shipped_bundles()
     near = difflib.get_close_matches(name, names, n=1)
@@ -334,67 +346,3 @@ def _parse_info(path: Path, data: bytes) -> BundleInfo:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path}: {INFO} is not valid JSON ({error}); copy the bundle again.") from error
-
-
-def _parse_weights(path: Path, data: bytes) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        tensors: dict[str, Tensor] = load(data)
-        return tensors
-    except (SafetensorError, ValueError, KeyError, struct.error) as error:
-        raise BundleError(
-            f"{path}: {WEIGHTS} is no complete safetensors file ({os.fspath(str(error))}); copy it again."
-        ) from error
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Read tensors from somebody else's checkpoint without running any code in it.
-
-    Args:
-        path: A ``torch.save`` file (a state dict, or a dict that holds one) or a safetensors file.
-
-    Returns:
-        Tensors by name, on the CPU.
-
-    Raises:
-        BundleError: The file is missing, damaged, would run code, or holds no state dict.
-    """
-    import pickle
-
-    import torch
-
-    path = Path(path)
-    if not path.is_file():
-        raise BundleError(f"{path}: no such file; give the checkpoint that the authors released.")
-    if path.suffix == ".safetensors":
-        return _parse_weights(path, path.read_bytes())
-    with path.open("rb") as handle:
-        start = handle.read(2)
-    if start != b"PK" and start[:1] != b"\x80":
-        raise BundleError(
-            f"{path}: {'is empty' if not start else 'is no checkpoint'}; give the file that the authors "
-            "released, written by torch.save or as safetensors."
-        )
-    try:
-        # Whatever is odd about the file is said in one line, by the error below.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BundleError(
-            f"{path}: refused, because the file holds more than tensors and could run code when loaded; "
-            "ask its author for a plain state dict or a safetensors file."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BundleError(f"{path}: not a readable checkpoint ({line}); download it again.") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
-    ):
-        raise BundleError(f"{path}: holds no state dict (names to tensors); give the file with the weights.")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}

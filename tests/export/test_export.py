@@ -16,17 +16,17 @@ from scalefuse.errors import BundleError, InputError, OutputError
 from scalefuse.export import samples
 from scalefuse.export.page import export_page
 from scalefuse.export.parity import compare
-from scalefuse.export.record import ExportRecord
-from scalefuse.export.runtime import open_graph
 from scalefuse.export.samples import find_samples
 from scalefuse.inference.classifier import Classifier
+from scalefuse.inference.exported.record import ExportRecord
+from scalefuse.inference.exported.runtime import open_graph
 from scalefuse.inference.fuser import Fuser
 from scalefuse.workflows.export import ExportOptions, export
 
 
 def test_the_folder_of_a_fusion_export(fusion):
     folder, record = fusion
-    names = {"encoder.onnx", "decoder.onnx", "export.json", "README.md"}
+    names = {"encoder.onnx", "decoder.onnx", "export.json", "bundle.json", "README.md"}
     assert {file.name for file in folder.iterdir()} == names
     assert ExportRecord.model_validate_json((folder / "export.json").read_text()) == record
     assert record.strategy == "local_energy_ratio"
@@ -151,7 +151,7 @@ def test_openvino(fusion_bundle, heads, tmp_path, precision):
     fuser = Fuser.from_bundle(fusion_bundle)
     pair = [read_image(heads / f"pairs/{name}/0.png") for name in ("CT", "MRI")]
     expected = fuser.fuse_images(*pair).unit
-    from scalefuse.export.runtime import engine_of
+    from scalefuse.inference.exported.runtime import engine_of
 
     runs = {
         graph.role: open_graph(folder / graph.file, "openvino", options=record.runtime_options)

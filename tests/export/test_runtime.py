@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from scalefuse.export.runtime import open_graph
+from scalefuse.inference.exported.runtime import open_graph
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 5])

@@ -240,8 +240,9 @@ def _sort(
     predictions: Path | None,
 ) -> tuple[str, list[str], list[str]]:
     """The task, the bundles and the data, after refusing what does not fit together."""
-    from scalefuse.bundle import is_bundle, load_bundle
+    from scalefuse.bundle import is_bundle
     from scalefuse.errors import InputError
+    from scalefuse.inference.exported.model import load_model
 
     bundles = [name for name in inputs if is_bundle(name)]
     data = [name for name in inputs if name not in bundles]
@@ -256,7 +257,7 @@ def _sort(
     ]
     if len(ready) > 1:
         raise InputError(f"Got {' and '.join(option for option, _ in ready)}; give one of them.")
-    task: str = load_bundle(bundles[0]).info.task if bundles else "fusion"
+    task: str = load_model(bundles[0]).info.task if bundles else "fusion"
     if ready and bundles and ready[0][1] != task:
         raise InputError(
             f"{ready[0][0]}: for {ready[0][1]} only, but {bundles[0]} is a bundle for {task}; leave it out, "
@@ -265,7 +266,7 @@ def _sort(
     if ready:
         task = ready[0][1]
     if not ready and not bundles and len(data) > 1 and _almost_a_bundle(data[0]):
-        load_bundle(data[0])  # says what was meant
+        load_model(data[0])  # says what was meant
     bundles += ensemble
     if task == "segmentation" and len(data) != 1:
         raise InputError(f"Got {len(data)} folders; expected one with images/ and masks/ inside.")
@@ -286,9 +287,10 @@ def _almost_a_bundle(name: str) -> bool:
     import difflib
 
     from scalefuse.bundle import is_bundle, shipped_bundles
+    from scalefuse.inference.exported.model import is_export
 
     if Path(name).exists():
-        return is_bundle(Path(name) / "bundle")
+        return is_bundle(Path(name) / "bundle") or is_export(name)
     if Path(name).name == "bundle" or name.endswith(".zip"):
         return True
     return bool(difflib.get_close_matches(name, shipped_bundles(), n=1, cutoff=0.8))

@@ -35,7 +35,9 @@ def fuse(
         str | None,
         typer.Option("--strategy", "-s", help="Fusion strategy; see `scalefuse networks dilran`."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundle: name, folder or zip file.")] = "dilran",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundle: name, folder or zip file; or an export's folder.")
+    ] = "dilran",
     range_a: Annotated[
         str | None, typer.Option("--range-a", help=f"Values of A that become black and white: {_RANGE}.")
     ] = None,

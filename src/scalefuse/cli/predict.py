@@ -57,7 +57,9 @@ _MASKS, _CLASSES = "Segmentation", "Classification"
 
 def predict(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file.")],
+    model: Annotated[
+        str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file; or an export's folder.")
+    ],
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -161,9 +163,9 @@ def predict(
 
     Example: scalefuse predict msrf-net-nuclei slides/ -o masks/ --instances watershed --regions
     """
-    from scalefuse.bundle import load_bundle
+    from scalefuse.inference.exported.model import load_model
 
-    bundle = load_bundle(model)
+    bundle = load_model(model)
     source = sources if len(sources) > 1 else sources[0]
     models: list[str | Bundle] = [bundle, *(ensemble or [])]
     if bundle.info.task == "classification":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scalefuse.export.support import ExportPrecision
 from scalefuse.inference.engines.packages import import_openvino
+from scalefuse.inference.exported.record import ExportPrecision
 
 
 def to_openvino(source: Path, target: Path, precision: ExportPrecision) -> None:

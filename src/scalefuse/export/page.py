@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scalefuse.export.record import RECORD, ExportRecord, GraphRecord
 from scalefuse.fusion import GUIDED
+from scalefuse.inference.exported.record import RECORD, ExportRecord, GraphRecord
 
 _OPEN = {
     "onnx": """import os

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalefuse.export.record import Parity, TaskLoss
-from scalefuse.export.runtime import Run, engine_of
-from scalefuse.export.support import ExportEngine, ExportPrecision
+from scalefuse.inference.exported.record import ExportEngine, ExportPrecision, Parity, TaskLoss
+from scalefuse.inference.exported.runtime import Run, engine_of
 from scalefuse.networks.spec import Task
 
 if TYPE_CHECKING:

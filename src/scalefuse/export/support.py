@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from scalefuse.errors import InputError, MissingExtraError
 from scalefuse.inference.engines.packages import import_onnxruntime, import_openvino, import_package
-
-ExportEngine = Literal["onnx", "openvino"]
-ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
+from scalefuse.inference.exported.record import ExportEngine, ExportPrecision
 
 ENGINES: tuple[ExportEngine, ...] = ("onnx", "openvino")
 PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16", "bf16", "int8")

@@ -106,8 +106,8 @@ class Classifier:
         *,
         postprocess: bool = True,
         tta: bool = False,
-        engine: str = "torch",
-        precision: str = "fp32",
+        engine: str | None = None,
+        precision: str | None = None,
         job: Job | None = None,
         **options: Any,
     ) -> Classifier:
@@ -120,9 +120,9 @@ class Classifier:
             tta: whether to average over the mirrored and turned views that training showed. The temperature
                 stays, calibration scores and operating point are left out: those are of single views.
             engine: what computes the networks; see
-                :func:`~scalefuse.inference.engines.choice.choose_engine`. Embeddings and Grad-CAM are
-                computed by torch in float32 always.
-            precision: ``fp32``, ``bf16`` or ``auto``.
+                :func:`~scalefuse.inference.engines.choice.choose_engine`; None for ``torch``, or that of an
+                export. Embeddings and Grad-CAM are computed by torch in float32 always.
+            precision: ``fp32``, ``bf16`` or ``auto``; None for ``fp32``, or that of an export.
             job: how much there is to classify, for ``auto``; None for unknown.
             **options: arguments of :class:`Classifier` that override the bundle's.
 

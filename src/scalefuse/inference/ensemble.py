@@ -9,6 +9,7 @@ from typing import Any
 from scalefuse.bundle import Bundle, parse_stored
 from scalefuse.catalog import NETWORKS
 from scalefuse.errors import BundleError, InputError
+from scalefuse.inference.exported.model import ExportedBundle
 from scalefuse.inference.postprocessing import PostProcessing
 
 
@@ -43,6 +44,10 @@ def segmenter_arguments(
                 )
     first = bundles[0]
     arguments = settings[0]
+    fixed = [one.size for one in bundles if isinstance(one, ExportedBundle) and one.size]
+    if fixed and arguments["resize"] is None:
+        # Graphs of one size see pictures of their own resolution in windows that fit.
+        arguments |= {"whole_image_limit": 0, "tile": min(map(min, fixed))}
     arguments["size_multiple"] = math.lcm(*(one["size_multiple"] for one in settings))
     arguments["postprocessing"] = PostProcessing()
     if postprocess and first.info.postprocessing is not None:

@@ -122,8 +122,8 @@ class Fuser:
         bundle: Bundle,
         *,
         strategy: str | None = None,
-        engine: str = "torch",
-        precision: str = "fp32",
+        engine: str | None = None,
+        precision: str | None = None,
         job: Job | None = None,
     ) -> Fuser:
         """A fuser from a bundle.
@@ -132,8 +132,9 @@ class Fuser:
             bundle: A trained model for fusion.
             strategy: Overrides the bundle's.
             engine: What computes the network; see
-                :func:`~scalefuse.inference.engines.choice.choose_engine`.
-            precision: ``fp32``, ``bf16`` or ``auto``.
+                :func:`~scalefuse.inference.engines.choice.choose_engine`. None for ``torch``, or for what an
+                export was made for.
+            precision: ``fp32``, ``bf16`` or ``auto``; None for ``fp32``, or for that of an export.
             job: How much there is to fuse, for ``auto``; None for unknown.
 
         Raises:

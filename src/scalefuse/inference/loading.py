@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.bundle import Bundle
+from scalefuse.inference.exported.model import load_model
 
 if TYPE_CHECKING:
     from scalefuse.inference.classifier import Classifier
@@ -17,12 +18,13 @@ def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter
     """Load a trained model, ready to use.
 
     Args:
-        name_or_path: A bundle's folder or zip file, or the name of one that comes with ScaleFuse.
+        name_or_path: A bundle's folder or zip file, the name of one that comes with ScaleFuse, or the folder
+            of an export.
         **options: Passed to the predictor: ``strategy`` for fusion; ``tta``, ``tile``, … for segmentation;
             ``batch_size``, ``intensity``, … for classification; and for all of them ``engine`` and
             ``precision`` (see :func:`~scalefuse.inference.engines.choice.choose_engine`), which are
             ``torch`` and ``fp32`` here where not given, so that results depend on no engine that happens to
-            be installed.
+            be installed. An export has its own.
 
     Returns:
         A :class:`~scalefuse.inference.fuser.Fuser`, a :class:`~scalefuse.inference.segmenter.Segmenter` or a
@@ -36,7 +38,7 @@ def load(name_or_path: str | Path | Bundle, **options: Any) -> Fuser | Segmenter
         >>> type(scalefuse.load("dilran")).__name__
         'Fuser'
     """
-    bundle = name_or_path if isinstance(name_or_path, Bundle) else load_bundle(name_or_path)
+    bundle = name_or_path if isinstance(name_or_path, Bundle) else load_model(name_or_path)
     if bundle.info.task == "segmentation":
         from scalefuse.inference.segmenter import Segmenter
 

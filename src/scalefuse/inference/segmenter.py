@@ -142,8 +142,8 @@ class Segmenter:
         *,
         postprocess: bool = True,
         tta: bool | None = None,
-        engine: str = "torch",
-        precision: str = "fp32",
+        engine: str | None = None,
+        precision: str | None = None,
         job: Job | None = None,
         **options: Any,
     ) -> Segmenter:
@@ -156,8 +156,9 @@ class Segmenter:
             tta: whether to average over the eight flips and rotations by 90°; None for what the (first)
                 bundle says.
             engine: what computes the networks; see
-                :func:`~scalefuse.inference.engines.choice.choose_engine`.
-            precision: ``fp32``, ``bf16`` or ``auto``.
+                :func:`~scalefuse.inference.engines.choice.choose_engine`. None for ``torch``, or for what an
+                export was made for.
+            precision: ``fp32``, ``bf16`` or ``auto``; None for ``fp32``, or for that of an export.
             job: how much there is to segment, each picture counted once, for ``auto``; None for unknown.
             **options: arguments of :class:`Segmenter` that override the bundle's.
 

@@ -8,7 +8,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from scalefuse.bundle import Bundle, load_bundle, read_checkpoint
+from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.data.checkpoint import read_checkpoint
 from scalefuse.errors import BundleError
 from scalefuse.inference.finite_weights import require_finite_weights
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.bundle import Bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.classification import TableColumns
 from scalefuse.data.image import Image
@@ -21,6 +21,7 @@ from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 from scalefuse.inference.explanation import ExplanationMethod
+from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.occlusion import COVERS
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.heatmap import heat_overlay
@@ -120,7 +121,7 @@ def classify(
         ScaleFuseError: Nothing could start, the only picture failed, or all need a range to be chosen.
     """
     options = options or ClassifyOptions()
-    bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
+    bundles = [model if isinstance(model, Bundle) else load_model(model) for model in models]
     extra: dict[str, Any] = {} if options.intensity is None else {"intensity": options.intensity}
     inputs, problems = find_inputs(source, output, columns=options.columns, images=options.images)
     classifier = Classifier.from_bundle(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalefuse.bundle import BundleInfo, TrainingData, read_checkpoint, save_bundle
+from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
 from scalefuse.catalog import NETWORKS
+from scalefuse.data.checkpoint import read_checkpoint
 from scalefuse.errors import BundleError, InputError
 from scalefuse.report.model_card import model_card
 

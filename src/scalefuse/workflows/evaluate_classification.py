@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.bundle import load_bundle
 from scalefuse.config.base import expand_path
 from scalefuse.config.classification import ClassificationRun
 from scalefuse.config.loading import load_config
@@ -26,6 +25,7 @@ from scalefuse.inference.classifier_ensemble import classifier_arguments
 from scalefuse.inference.classifier_views import UNCALIBRATED
 from scalefuse.inference.conformal import prediction_sets
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
+from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.report.classification_plots import classification_figures, figure_pixels
 from scalefuse.report.classification_report import write_classification_report
@@ -168,7 +168,7 @@ def _evaluate(
             on_start(len(measured.cases))
     else:
         bundles, known = classifier_arguments(
-            [load_bundle(model) for model in models], postprocess=options.postprocess
+            [load_model(model) for model in models], postprocess=options.postprocess
         )
         opened = open_data(
             source,

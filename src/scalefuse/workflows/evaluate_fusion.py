@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
@@ -28,6 +27,7 @@ from scalefuse.evaluation.fusion import (
 )
 from scalefuse.fusion.baselines import BASELINES
 from scalefuse.inference.engines.choice import EngineChoice
+from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.fuser import Fuser, RememberingEngine
 from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
@@ -116,7 +116,7 @@ def evaluate(
     computed_by: EngineChoice | None = None
     job = job_of([pair.a for pair in pairs])
     if ready is None:
-        default = Fuser.from_bundle(load_bundle(model), engine=engine, precision=precision, job=job)
+        default = Fuser.from_bundle(load_model(model), engine=engine, precision=precision, job=job)
         computed_by = default.computed_by
         remembering = RememberingEngine(default.engine)
         for name in strategies or (default.strategy,):

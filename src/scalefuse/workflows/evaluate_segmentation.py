@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from scalefuse.bundle import load_bundle
 from scalefuse.config.loading import load_config
 from scalefuse.config.segmentation import SegmentationRun
 from scalefuse.data.atomic import results_folder
@@ -21,6 +20,7 @@ from scalefuse.data.segmentation_list import read_case_list
 from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.segmentation import EvaluationCase, SegmentationEvaluation, evaluate_segmentation
+from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.inference.trained_masks import trained_classes
 from scalefuse.report.curves import calibration_plot
@@ -115,7 +115,7 @@ def evaluate(
         extra: dict[str, Any] = {}
         if intensity is not None:
             extra["intensity"] = IntensityRange.parse(intensity)
-        bundles = [load_bundle(model) for model in models]
+        bundles = [load_model(model) for model in models]
         segmenter = Segmenter.from_bundle(
             bundles,
             postprocess=postprocess,
@@ -247,7 +247,7 @@ def _named_classes(
         return run.data.classes
     if not models:
         return None
-    bundle = load_bundle(models[0])
+    bundle = load_model(models[0])
     return trained_classes([bundle]) or model_classes(Segmenter.from_bundle(bundle))
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.bundle import INFO, Bundle, load_bundle
 from scalefuse.catalog import NETWORKS
 from scalefuse.data.atomic import atomic_folder
 from scalefuse.errors import InputError, OutputError
@@ -21,17 +21,19 @@ from scalefuse.export.openvino import runtime_options, to_openvino
 from scalefuse.export.page import export_page
 from scalefuse.export.parity import DEFAULT_MAX_LOSS, Comparison, compare
 from scalefuse.export.quantise import METHOD, CalibrationInputs, quantise, record_inputs
-from scalefuse.export.record import (
+from scalefuse.export.samples import find_samples
+from scalefuse.export.support import check_support, require_packages
+from scalefuse.inference.exported.record import (
     RECORD,
     AxisRecord,
+    ExportEngine,
+    ExportPrecision,
     ExportRecord,
     GraphRecord,
     Quantisation,
     TensorRecord,
 )
-from scalefuse.export.runtime import Run, open_graph
-from scalefuse.export.samples import find_samples
-from scalefuse.export.support import ExportEngine, ExportPrecision, check_support, require_packages
+from scalefuse.inference.exported.runtime import Run, open_graph
 from scalefuse.metrics.fusion.vif import MIN_SIZE as VIF_SIZE
 from scalefuse.version import __version__
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 _MEASURES: dict[Task, str] = {"fusion": "VIF", "segmentation": "Dice", "classification": "accuracy"}
 
 
-_OUTPUTS = {RECORD, "README.md"} | {
+_OUTPUTS = {RECORD, INFO, "README.md"} | {
     f"{role}.{suffix}" for role in get_args(Role) for suffix in ("onnx", "xml", "bin")
 }
 
@@ -80,7 +82,7 @@ def export(
     """Export a bundle.
 
     Writes ``model.onnx`` (or ``encoder.onnx`` and ``decoder.onnx`` for fusion, or the ``.xml`` and ``.bin``
-    of OpenVINO), ``export.json`` and ``README.md``, all of them or none.
+    of OpenVINO), ``export.json``, ``bundle.json`` (as in the bundle) and ``README.md``, all of them or none.
 
     Args:
         model: a bundle's name or path, or a bundle.
@@ -145,6 +147,7 @@ def export(
             )
             record = record.model_copy(update={"quantisation": quantised})
         (folder / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / INFO).write_text(bundle.info.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(export_page(record), encoding="utf-8")
     return record
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from scalefuse.bundle import load_bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
@@ -16,6 +15,7 @@ from scalefuse.data.read import IMAGE_SUFFIXES, read_image
 from scalefuse.data.write import WRITE_SUFFIXES, check_folder_name, check_output_suffix, write_image
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.engines.choice import EngineChoice
+from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.fuser import FusedImage, Fuser
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
@@ -91,7 +91,7 @@ def fuse(
     single = not Path(a).is_dir()
     job = job_of([pair.a for pair in pairs])
     fuser = Fuser.from_bundle(
-        load_bundle(model), strategy=strategy, engine=engine, precision=precision, job=job
+        load_model(model), strategy=strategy, engine=engine, precision=precision, job=job
     )
     as_file = single and output.name.lower().endswith(WRITE_SUFFIXES)
     if single and not as_file and not output.is_dir() and output.name.lower().endswith(IMAGE_SUFFIXES):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.bundle import Bundle, load_bundle
+from scalefuse.bundle import Bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
@@ -20,6 +20,7 @@ from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import ChannelsError, InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice
 from scalefuse.inference.ensemble import require_segmentation
+from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
@@ -132,7 +133,7 @@ def predict(
             has the model's channels.
     """
     options = options or PredictOptions()
-    bundles = [model if isinstance(model, Bundle) else load_bundle(model) for model in models]
+    bundles = [model if isinstance(model, Bundle) else load_model(model) for model in models]
     extra: dict[str, Any] = {}
     if options.intensity is not None:
         extra["intensity"] = IntensityRange.parse(options.intensity)

@@ -13,6 +13,7 @@ from scalefuse.inference.engines.choice import EngineChoice, Job, choose_engine
 from scalefuse.inference.engines.networks import ClassifierParts, FusionParts, SegmentationParts
 from scalefuse.inference.engines.protocol import Backend, Compiled, Part
 from scalefuse.inference.engines.torch_engine import TorchBackend
+from scalefuse.inference.exported.model import ExportedBundle
 
 if TYPE_CHECKING:
     from scalefuse.bundle import Bundle
@@ -56,8 +57,8 @@ def build_engine(network: nn.Module, config: Any, choice: EngineChoice) -> Any:
 def bundle_engine(
     bundle: Bundle,
     *,
-    engine: str = "torch",
-    precision: str = "fp32",
+    engine: str | None = None,
+    precision: str | None = None,
     job: Job | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[Any, EngineChoice]:
@@ -65,8 +66,9 @@ def bundle_engine(
 
     Args:
         bundle: a trained model.
-        engine: see :func:`~scalefuse.inference.engines.choice.choose_engine`.
-        precision: the same.
+        engine: see :func:`~scalefuse.inference.engines.choice.choose_engine`; None for ``torch``, or for what
+            an export was made for.
+        precision: the same; None for ``fp32``, or for that of the export.
         job: how much there is to compute; None for unknown.
         size: height and width that every picture is brought to, if they are.
 
@@ -80,10 +82,12 @@ def bundle_engine(
         >>> print(bundle_engine(load_bundle("dilran"), engine="auto", job=Job(1, 0.1))[1].precision)
         fp32
     """
+    if isinstance(bundle, ExportedBundle):
+        return bundle.build_engine(engine, precision)
     config = bundle.info.network
     choice = choose_engine(
-        engine,
-        precision,
+        "torch" if engine is None else engine,
+        "fp32" if precision is None else precision,
         network=config.name,
         megapixels=None if job is None else job.network_megapixels(size),
         megapixels_each=None if job is None else job.megapixels_each,

@@ -52,17 +52,27 @@ class ONNXRuntimeBackend:
 
         def call(*inputs: Tensor) -> Any:
             arrays = [one.detach().cpu().float().contiguous().numpy() for one in inputs]
-            try:
-                results = session.run(None, dict(zip(names, arrays, strict=True)))
-            except Exception as error:
-                # The runtime's exceptions derive from Exception itself.
-                if "alloc" in str(error).lower():
-                    raise MemoryError("ONNX Runtime: not enough memory") from error
-                raise
+            results = run_session(session, None, dict(zip(names, arrays, strict=True)))
             tensors = tuple(torch.from_numpy(one) for one in results)
             return tensors[0] if len(tensors) == 1 else tensors
 
         return call
+
+
+def run_session(session: Any, outputs: list[str] | None, inputs: dict[str, Any]) -> list[Any]:
+    """The outputs of a session, all of them for None.
+
+    Raises:
+        MemoryError: there is not enough.
+    """
+    try:
+        results: list[Any] = session.run(outputs, inputs)
+    except Exception as error:
+        # The runtime's exceptions derive from Exception itself.
+        if "alloc" in str(error).lower():
+            raise MemoryError("ONNX Runtime: not enough memory") from error
+        raise
+    return results
 
 
 def _write(part: Part, file: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor
 from scalefuse.inference.engines.packages import import_openvino, require_packages
 from scalefuse.inference.engines.protocol import Compiled, Part
 from scalefuse.inference.engines.signal_stack import signal_stack_kept
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
 
@@ -56,29 +60,57 @@ class OpenVINOBackend:
             with signal_stack_kept():
                 return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
-        # A request holds one computation's buffers.
-        kept, lock = [make()], threading.Lock()
+        requests = InferRequests(make)
 
         def call(*inputs: Tensor) -> Any:
             arrays = [one.detach().cpu().float().contiguous().numpy() for one in inputs]
-            with lock:
-                if not kept:
-                    kept.append(make())
-                try:
-                    # Not `infer`: it gives the buffers of the computation before where one fails.
-                    kept[0].start_async(arrays, share_inputs=True)
-                    kept[0].wait()
-                    # The buffers are used again by the next call.
-                    results = [torch.from_numpy(np.array(one.data)) for one in kept[0].output_tensors]
-                except RuntimeError as error:
-                    # What failed once gives wrong results later.
-                    kept.clear()
-                    if "alloc" in str(error):
-                        raise MemoryError("OpenVINO: not enough memory") from error
-                    raise
+            results = [torch.from_numpy(one) for one in requests(arrays)]
             return results[0] if len(results) == 1 else tuple(results)
 
         return call
+
+
+class InferRequests:
+    """A compiled graph, run one computation at a time; one that failed is never asked again.
+
+    Args:
+        make: compiles the graph and gives a request, which holds one computation's buffers.
+
+    Example:
+        >>> import pytest
+        >>> openvino = pytest.importorskip("openvino")
+        >>> x = openvino.opset13.parameter([1, 2], np.float32)
+        >>> model = openvino.Model([openvino.opset13.relu(x)], [x])
+        >>> make = lambda: openvino.Core().compile_model(model, "CPU").create_infer_request()
+        >>> InferRequests(make)([np.array([[-1, 1]], np.float32)])[0].tolist()
+        [[0.0, 1.0]]
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._kept, self._lock = [make()], threading.Lock()
+
+    def __call__(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Compute the outputs, in their order.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        with self._lock:
+            if not self._kept:
+                self._kept.append(self._make())
+            try:
+                # Not `infer`: it gives the buffers of the computation before where one fails.
+                self._kept[0].start_async(list(arrays), share_inputs=True)
+                self._kept[0].wait()
+                # The buffers are used again by the next call.
+                return [np.array(one.data) for one in self._kept[0].output_tensors]
+            except RuntimeError as error:
+                # What failed once gives wrong results later.
+                self._kept.clear()
+                if "alloc" in str(error):
+                    raise MemoryError("OpenVINO: not enough memory") from error
+                raise
 
 
 def _converted(part: Part) -> Any:

@@ -6,12 +6,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from scalefuse.bundle import EXPORT
 from scalefuse.catalog import NetworkConfig
-from scalefuse.export.support import ExportEngine, ExportPrecision
 from scalefuse.networks.spec import Task
 from scalefuse.schema import Schema
 
-RECORD = "export.json"
+RECORD = EXPORT
+
+ExportEngine = Literal["onnx", "openvino"]
+"""What a graph is for: ONNX Runtime or OpenVINO."""
+
+ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
+"""Number type of its weights and arithmetic."""
 
 
 class TensorRecord(Schema):
