@@ -124,6 +124,23 @@ class FusionEvaluation:
         }
 
 
+def check_measures(names: Sequence[str]) -> None:
+    """Refuse measures that there are not.
+
+    Args:
+        names: those in :data:`scalefuse.metrics.FUSION_METRICS` pass.
+
+    Raises:
+        InputError: unknown measure.
+
+    Example:
+        >>> check_measures(["CC", "SSIM"])
+    """
+    unknown = [name for name in names if name not in FUSION_METRICS]
+    if unknown:
+        raise InputError(f"Unknown measure {unknown[0]!r}; expected some of: {', '.join(FUSION_METRICS)}.")
+
+
 def evaluate_fusion(
     cases: Iterable[FusionCase],
     metrics: Sequence[str] = DEFAULT_METRICS,
@@ -146,9 +163,7 @@ def evaluate_fusion(
         >>> evaluation.rows
         [{'case': '1', 'method': 'same', 'CC': 1.0, 'SSIM': 2.0}]
     """
-    unknown = [name for name in metrics if name not in FUSION_METRICS]
-    if unknown:
-        raise InputError(f"Unknown measure {unknown[0]!r}; expected some of: {', '.join(FUSION_METRICS)}.")
+    check_measures(metrics)
     evaluation = FusionEvaluation(metrics=list(metrics))
     for case in cases:
         rows = []

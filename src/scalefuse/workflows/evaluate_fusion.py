@@ -21,6 +21,7 @@ from scalefuse.evaluation.fusion import (
     DEFAULT_METRICS,
     FusionCase,
     FusionEvaluation,
+    check_measures,
     evaluate_fusion,
     luma_8bit,
     source_luma,
@@ -101,6 +102,7 @@ def evaluate(
     Raises:
         ScaleFuseError: Nothing could start, or no pair could be measured.
     """
+    check_measures(metrics)
     check_folder_name(output)
     choices = [None if text is None else IntensityRange.parse(text) for text in (range_a, range_b)]
     if fused is not None and strategies:
