@@ -41,6 +41,26 @@ def test_the_file_holds_what_the_python_call_returns(cli, folders, model, tmp_pa
     np.testing.assert_array_equal(read_image(tmp_path / "x.png").pixels, expected)
 
 
+def test_folders_with_endings_of_their_own(cli, folders, model, tmp_path):
+    plain = cli("fuse", *folders, "-m", model, "-o", tmp_path / "plain")
+    assert "paired by what they share" not in plain.err
+    for folder, ending in zip(folders, ("CT", "MRI"), strict=True):
+        for file in list(folder.iterdir()):
+            file.rename(folder / f"p{file.stem}_{ending}.png")
+    (folders[1] / "p2_MRI.png").rename(folders[1] / "p7_MRI.png")
+    done = cli("fuse", *folders, "-m", model, "-o", tmp_path / "out")
+    assert done.code == 3
+    assert "such as p0_CT and p0_MRI as 'p0'" in done.err
+    assert "p2_CT.png: no file named 'p2_CT'" in done.err
+    assert "p7_MRI.png: no file named 'p7_MRI'" in done.err
+    assert names(tmp_path / "out") == ["p0.png", "p1.png"]
+    for name in ("0", "1"):
+        found, wanted = (read_image(tmp_path / one) for one in (f"out/p{name}.png", f"plain/{name}.png"))
+        np.testing.assert_array_equal(found.pixels, wanted.pixels)
+    done = cli("evaluate", model, *folders, "-o", tmp_path / "measured", "--metrics", "EN")
+    assert "such as p0_CT and p0_MRI as 'p0'" in done.text
+
+
 def test_two_folders(cli, folders, model, tmp_path):
     done = cli("fuse", *folders, "-m", model, "-o", tmp_path / "out")
     assert done.code == 0

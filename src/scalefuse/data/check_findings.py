@@ -112,6 +112,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "Are black and white exchanged there?",
     ),
     "constant-image": ("warning", "image(s) have one value everywhere", "Look at them."),
+    "paired-names": (
+        "warning",
+        "mask(s) belong to an image by what their names share",
+        "Check that these do belong together.",
+    ),
     "empty-mask": ("info", "mask(s) are empty", "Fine if there is nothing to find in those images."),
 }
 

@@ -79,6 +79,8 @@ def check_segmentation(
     total, done = sum(len(cases) for cases in splits.values()), 0
     for split, cases in splits.items():
         for case in cases:
+            for mask in case.masks_named_otherwise:
+                notes.add("paired-names", split, case.name, f"{case.image.name} with {mask.name}")
             measured = _measure(case, split, classes, intensity, channels, notes)
             if measured is not None:
                 statistics.append(measured[0])

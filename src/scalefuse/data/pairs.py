@@ -1,8 +1,10 @@
-"""Two files, or two folders of files with the same names, as pairs of pictures."""
+"""Two files, or two folders of files with names that belong together, as pairs of pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from scalefuse.data.affixes import match_without_affixes
 from scalefuse.data.read import image_stem, list_images, natural_key
 from scalefuse.errors import InputError
 
@@ -11,7 +13,7 @@ class Pair(NamedTuple):
     """Two pictures that belong together.
 
     Attributes:
-        name: their common name without suffix; for two single files, the first one's.
+        name: what their names without suffix have in common; for two single files, the first one's.
         a: first file.
         b: second file.
     """
@@ -23,6 +25,9 @@ class Pair(NamedTuple):
 
 def pair_by_name(a: Path | str, b: Path | str) -> tuple[list[Pair], list[str]]:
     """Pair two files, or the files of two folders that have the same name up to the suffix.
+
+    Where no two names are the same, the endings and the beginnings that all names of a folder share are left
+    out, such as ``_CT`` and ``_MRI``; see :func:`scalefuse.data.affixes.match_without_affixes`.
 
     Args:
         a: a file or a folder.
@@ -55,12 +60,14 @@ def pair_by_name(a: Path | str, b: Path | str) -> tuple[list[Pair], list[str]]:
     if not a.is_dir():
         return [Pair(image_stem(a), a, b)], []
     files_a, files_b = _by_stem(a), _by_stem(b)
-    names = sorted(files_a.keys() | files_b.keys(), key=natural_key)
-    pairs = [
-        Pair(name, files_a[name], files_b[name]) for name in names if name in files_a and name in files_b
-    ]
-    missing = [f"{files_a[name]}: no file named {name!r} in {b}." for name in names if name not in files_b]
-    missing += [f"{files_b[name]}: no file named {name!r} in {a}." for name in names if name not in files_a]
+    found = [(name, name, name) for name in files_a if name in files_b]
+    found = found or match_without_affixes(files_a, files_b)
+    pairs = [Pair(name, files_a[one], files_b[other]) for name, one, other in found]
+    pairs.sort(key=lambda pair: natural_key(pair.name))
+    alone = sorted(files_a.keys() - {one for _, one, _ in found}, key=natural_key)
+    missing = [f"{files_a[name]}: no file named {name!r} in {b}." for name in alone]
+    alone = sorted(files_b.keys() - {other for _, _, other in found}, key=natural_key)
+    missing += [f"{files_b[name]}: no file named {name!r} in {a}." for name in alone]
     if not pairs:
         raise InputError(
             f"{a} ({len(files_a)} images) and {b} ({len(files_b)} images) have no name in common, for "
@@ -68,6 +75,27 @@ def pair_by_name(a: Path | str, b: Path | str) -> tuple[list[Pair], list[str]]:
             "alike."
         )
     return pairs, missing
+
+
+def paired_by_parts(pairs: Sequence[Pair]) -> str | None:
+    """A line on pairs of different names, for instance of folders with endings of their own.
+
+    Args:
+        pairs: of two folders.
+
+    Example:
+        >>> paired_by_parts([Pair("p1", Path("p1_CT.png"), Path("p1_MRI.png"))])
+        "No two names are the same; paired by what they share, such as p1_CT and p1_MRI as 'p1'."
+        >>> paired_by_parts([Pair("1", Path("ct/1.png"), Path("mri/1.png"))])
+    """
+    for pair in pairs:
+        stems = image_stem(pair.a), image_stem(pair.b)
+        if stems[0] != stems[1]:
+            return (
+                f"No two names are the same; paired by what they share, such as {stems[0]} and {stems[1]} as "
+                f"{pair.name!r}."
+            )
+    return None
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

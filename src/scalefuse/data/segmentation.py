@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scalefuse.data.affixes import match_without_affixes
 from scalefuse.data.groups import groups_of, read_groups
 from scalefuse.data.read import image_stem, list_images, natural_key
 from scalefuse.errors import InputError
@@ -47,6 +48,13 @@ class SegmentationCase:
     def has_mask(self) -> bool:
         """Whether there is any mask file."""
         return self.mask is not None or bool(self.label_masks)
+
+    @property
+    def masks_named_otherwise(self) -> tuple[Path, ...]:
+        """Mask files that have neither the image's name nor that and a usual ending."""
+        masks = (self.mask,) if self.mask is not None else tuple(file for _, file in self.label_masks)
+        known = {self.name, *(self.name + end for end in MASK_ENDINGS)}
+        return tuple(file for file in masks if image_stem(file) not in known)
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,11 @@ def scan_segmentation_folder(folder: Path | str) -> SegmentationFolder:
 
     Two layouts are known: ``train``, ``val`` (or ``valid``) and ``test`` folders with ``images`` and
     ``masks`` in each, or ``images`` and ``masks`` directly. A mask has the name of its image up to the
-    suffix, or that and ``_mask``, ``_segmentation``, ``_seg`` or ``_label``. For multi-label sets ``masks``
-    holds one folder per label instead, each with binary masks; a label without a file for an image is not
-    on it.
+    suffix, or that and ``_mask``, ``_segmentation``, ``_seg`` or ``_label``. Where no mask of a folder is
+    named so, the endings and the beginnings that all names of a folder share are left out, such as
+    ``_training`` and ``_manual1``; see :func:`scalefuse.data.affixes.match_without_affixes`. For multi-label
+    sets ``masks`` holds one folder per label instead, each with binary masks; a label without a file for an
+    image is not on it.
 
     Raises:
         InputError: no such layout, no images, or two images (or masks) of one name.
@@ -189,6 +199,10 @@ def _assign(images: dict[str, Path], masks: dict[str, Path]) -> tuple[dict[str, 
             )
         else:
             assigned[name] = file
+    if not assigned and (found := match_without_affixes(images, masks)):
+        assigned = {name: masks[stem] for _, name, stem in found}
+        used = {stem for _, _, stem in found}
+        orphans = [file for stem, file in masks.items() if stem not in used]
     return assigned, orphans
 
 

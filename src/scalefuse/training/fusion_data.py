@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from scalefuse.config.base import expand_path
 from scalefuse.config.fusion import FusionData, PairFolders
 from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
-from scalefuse.data.pairs import Pair, pair_by_name
+from scalefuse.data.pairs import Pair, pair_by_name, paired_by_parts
 from scalefuse.data.read import read_image
 from scalefuse.data.sampling import SampleKey
 from scalefuse.errors import InputError
@@ -49,8 +49,18 @@ class PairSample(NamedTuple):
     scd_enough: Tensor
 
 
-def read_pairs(folders: Sequence[PairFolders], exclude: str | None = None) -> tuple[list[PairCase], str]:
+def read_pairs(
+    folders: Sequence[PairFolders],
+    exclude: str | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[list[PairCase], str]:
     """Read all pairs of some folders, but those in whose name the regular expression ``exclude`` is found.
+
+    Args:
+        folders: Where they are.
+        exclude: The regular expression.
+        say: Told where names were paired by what they share.
 
     Returns:
         The pairs, and the SHA-256 fingerprint over names and file contents.
@@ -66,6 +76,8 @@ def read_pairs(folders: Sequence[PairFolders], exclude: str | None = None) -> tu
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}{more} Training data must be complete: add or remove files.")
+        if expand_path(entry.a).is_dir() and (note := paired_by_parts(pairs)):
+            say(f"{entry.a} and {entry.b}: {note}")
         for pair in pairs:
             if exclude is not None and re.search(exclude, pair.name):
                 continue

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
-from scalefuse.data.pairs import Pair, pair_by_name
+from scalefuse.data.pairs import Pair, pair_by_name, paired_by_parts
 from scalefuse.data.read import image_stem, list_images, read_image
 from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, ScaleFuseError
@@ -112,6 +112,8 @@ def evaluate(
         )
     pairs, failures = pair_by_name(a, b)
     num_unpaired = len(failures)
+    note = paired_by_parts(pairs) if Path(a).is_dir() else None
+    notes = [] if note is None else [note]
     places = Places()
     ready = _fused_files(fused, pairs) if fused is not None else None
     fusers = {}
@@ -170,7 +172,7 @@ def evaluate(
         summary = evaluation.summary()
         # Files without a partner are no pairs.
         counts = {"num_failed": len(failures) - num_unpaired, "failures": failures}
-        summary = {"num_cases": summary["num_cases"], **counts, **summary, "notes": places.notes()}
+        summary = {"num_cases": summary["num_cases"], **counts, **summary, "notes": notes + places.notes()}
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
         summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}

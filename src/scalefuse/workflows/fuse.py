@@ -10,7 +10,7 @@ from typing import Literal
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
-from scalefuse.data.pairs import Pair, pair_by_name
+from scalefuse.data.pairs import Pair, pair_by_name, paired_by_parts
 from scalefuse.data.read import IMAGE_SUFFIXES, read_image
 from scalefuse.data.write import WRITE_SUFFIXES, check_folder_name, check_output_suffix, write_image
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
@@ -114,6 +114,8 @@ def fuse(
     result = FuseResult(failures=list(missing), computed_by=computed_by)
     if a.resolve() == b.resolve():
         result.notes.append(f"{a}: is both the first and the second input, so that nothing is joined.")
+    if not single and (note := paired_by_parts(pairs)):
+        result.notes.append(note)
     unchosen: IntensityChoiceError | None = None
     if on_start is not None:
         on_start(len(pairs))

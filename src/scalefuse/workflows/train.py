@@ -302,9 +302,9 @@ def _train_fusion(
     from scalefuse.training.initial_weights import load_initial
 
     training = config.training
-    cases, fingerprint = read_pairs(config.data.train, config.data.exclude)
+    cases, fingerprint = read_pairs(config.data.train, config.data.exclude, say=say)
     if config.data.val:
-        val_cases, _ = read_pairs(config.data.val)
+        val_cases, _ = read_pairs(config.data.val, say=say)
     else:
         cases, val_cases = split_pairs(cases, config.data, training.seed)
     parts = (("train", cases), ("val", val_cases))
