@@ -157,7 +157,9 @@ def main():
     if first.shape != second.shape:
         raise SystemExit(f"The sizes {first.shape} and {second.shape} differ; resample one onto the other.")
     # A graph may be fixed to a number of images: then the picture is given so many times.
-    batch = record["graphs"][0]["inputs"][0]["shape"][0]
+    batch, _, *size = record["graphs"][0]["inputs"][0]["shape"]
+    if any(isinstance(side, int) and side != found for side, found in zip(size, first.shape, strict=True)):
+        raise SystemExit(f"This export takes pictures of {size[0]}×{size[1]} only; got {first.shape}.")
     copies = batch if isinstance(batch, int) else 1
     inputs = [np.repeat(image[None, None], copies, axis=0) for image in (first, second)]
     features = [encoder.run(["features"], {"image": image})[0] for image in inputs]

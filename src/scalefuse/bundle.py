@@ -253,7 +253,7 @@ def save_bundle(
             for name, data in files.items():
                 archive.writestr(name, data)
         return path
-    if path.is_dir() and any(path.iterdir()) and not (path / INFO).is_file():
+    if path.is_dir() and any(path.iterdir()) and not _is_bundle_folder(path):
         raise BundleError(
             f"{path}: a folder with other files stands there; give a new folder for the bundle."
         )
@@ -312,12 +312,16 @@ def _not_found(name: str) -> str:
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     hint = "give a bundle folder or zip; `scalefuse convert` makes one from a published checkpoint"
+    if (path.parent / EXPORT).is_file():
+        raise BundleError(f"{path}: a file of an export; give its folder, {path.parent}.")
     if not zipfile.is_zipfile(path):
         raise BundleError(f"{path}: not a ScaleFuse bundle; {hint}.")
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             absent = [name for name in (INFO, WEIGHTS) if name not in names]
+            if any(Path(name).name == EXPORT for name in names):
+                raise BundleError(f"{path}: holds an export; unzip it and give its folder.")
             if absent:
                 raise BundleError(f"{path}: no bundle: it has no {' and no '.join(absent)}; {hint}.")
             return {name: archive.read(name) for name in (INFO, WEIGHTS, CARD) if name in names}

@@ -17,7 +17,8 @@ def to_openvino(source: Path, target: Path, precision: ExportPrecision) -> None:
         source: the ONNX file.
         target: the ``.xml`` file to write; the weights land beside it in ``.bin``.
         precision: with ``fp16`` the weights are stored in half precision. ``bf16`` is no property of the
-            file but of running it, see :func:`runtime_options`.
+            file but of running it, see
+            :func:`~scalefuse.inference.exported.record.runtime_options`.
 
     Example:
         >>> import tempfile, onnx
@@ -33,15 +34,3 @@ def to_openvino(source: Path, target: Path, precision: ExportPrecision) -> None:
     openvino = import_openvino()
 
     openvino.save_model(openvino.convert_model(source), target, compress_to_fp16=precision == "fp16")
-
-
-def runtime_options(precision: ExportPrecision) -> dict[str, str]:
-    """Properties to compile with, so that the arithmetic is what was checked.
-
-    Left alone, OpenVINO computes a float32 model in bf16 on CPUs that have it.
-
-    Example:
-        >>> runtime_options("fp32"), runtime_options("bf16")
-        ({'INFERENCE_PRECISION_HINT': 'f32'}, {'INFERENCE_PRECISION_HINT': 'bf16'})
-    """
-    return {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}

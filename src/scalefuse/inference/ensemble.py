@@ -47,7 +47,9 @@ def segmenter_arguments(
     fixed = [one.size for one in bundles if isinstance(one, ExportedBundle) and one.size]
     if fixed and arguments["resize"] is None:
         # Graphs of one size see pictures of their own resolution in windows that fit.
-        arguments |= {"whole_image_limit": 0, "tile": min(map(min, fixed))}
+        height, width = (min(sides) for sides in zip(*fixed, strict=True))
+        arguments |= {"whole_image_limit": 0, "tile": (height, width)}
+    arguments["quarter_turns"] = all(height == width for height, width in fixed)
     arguments["size_multiple"] = math.lcm(*(one["size_multiple"] for one in settings))
     arguments["postprocessing"] = PostProcessing()
     if postprocess and first.info.postprocessing is not None:

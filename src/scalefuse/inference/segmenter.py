@@ -91,9 +91,11 @@ class Segmenter:
         intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures.
         postprocessing: threshold and cleaning.
         whole_image_limit: pixels up to which a picture is segmented as a whole.
-        tile: side of a window.
+        tile: side of a window, or height and width.
         overlap: part of a window that the next one repeats, in [0, 1).
         tta: whether to average over the eight flips and rotations by 90°.
+        quarter_turns: whether rotations by 90° and 270° are among them, as they must not be where the engines
+            take one size that is not square.
 
     Attributes:
         computed_by: what computes the networks, where the segmenter was made from bundles.
@@ -122,16 +124,19 @@ class Segmenter:
         intensity: IntensityRange | str | None = None,
         postprocessing: PostProcessing | None = None,
         whole_image_limit: int = WHOLE_IMAGE_LIMIT,
-        tile: int = TILE,
+        tile: int | tuple[int, int] = TILE,
         overlap: float = OVERLAP,
         tta: bool = False,
+        quarter_turns: bool = True,
     ) -> None:
         self.engines: list[Engine] = list(engines) if isinstance(engines, Sequence) else [engines]
         self.labels, self.multi_label = tuple(labels), multi_label
         self.in_channels, self.size_multiple, self.resize = in_channels, size_multiple, resize
         self.intensity = intensity
         self.postprocessing = postprocessing or PostProcessing()
-        self.whole_image_limit, self.tile, self.overlap, self.tta = whole_image_limit, tile, overlap, tta
+        self.tile: tuple[int, int] = (tile, tile) if isinstance(tile, int) else tile
+        self.whole_image_limit, self.overlap = whole_image_limit, overlap
+        self.tta, self.quarter_turns = tta, quarter_turns
         self.computed_by: EngineChoice | EnsembleChoice | None = None
         self._check()
 
@@ -241,7 +246,7 @@ class Segmenter:
             window = self._padded(height), self._padded(width)
             yield 0, self._predict(source.window(0, 0, *window))[:, :height, :width]
         else:
-            window = min(self.tile, self._padded(height)), min(self.tile, self._padded(width))
+            window = min(self.tile[0], self._padded(height)), min(self.tile[1], self._padded(width))
             size = max(height, window[0]), max(width, window[1])
             bands = sliding_bands(
                 lambda top, left: self._predict(source.window(top, left, *window)),
@@ -264,7 +269,8 @@ class Segmenter:
         batch = image[None]
         if any(missing):
             batch = F.pad(batch, (0, missing[1], 0, missing[0]), mode="replicate")
-        turns = _VIEWS if self.tta else _VIEWS[:1]
+        turns = [view for view in _VIEWS if self.quarter_turns or view[0] % 2 == 0]
+        turns = turns if self.tta else turns[:1]
         total = torch.zeros(self.num_outputs, *batch.shape[2:])
         with torch.inference_mode():
             for turn, flip in turns:
@@ -298,10 +304,12 @@ class Segmenter:
             raise InputError("A segmenter needs at least one network, but got none.")
         if not self.labels:
             raise InputError("A segmenter needs at least one label, but got none.")
-        if self.size_multiple < 1 or self.tile < 1 or self.tile % self.size_multiple:
+        if self.size_multiple < 1 or any(side < 1 or side % self.size_multiple for side in self.tile):
+            wrong = (side for side in self.tile if side < 1 or side % max(1, self.size_multiple))
+            side = next(wrong, self.tile[0])
             raise InputError(
-                f"Expected a tile that is a multiple of {self.size_multiple}, but got {self.tile}; "
-                f"use {max(1, self.tile // max(1, self.size_multiple)) * self.size_multiple}."
+                f"Expected a tile that is a multiple of {self.size_multiple}, but got {side}; "
+                f"use {max(1, side // max(1, self.size_multiple)) * self.size_multiple}."
             )
         if not 0 <= self.overlap < 1:
             raise InputError(f"Expected an overlap from 0 to below 1, but got {self.overlap}.")

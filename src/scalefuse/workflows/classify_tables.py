@@ -191,6 +191,7 @@ def _document(found: Predictions) -> dict[str, Any]:
         pictures.append(picture)
     return {
         "models": list(found.models),
+        "computed_by": None if classifier.computed_by is None else str(classifier.computed_by),
         "labels": list(classifier.labels),
         "multi_label": classifier.multi_label,
         "set_coverage": found.coverage,

@@ -17,7 +17,7 @@ from scalefuse.data.atomic import atomic_folder
 from scalefuse.errors import InputError, OutputError
 from scalefuse.export.graphs import Graph, Role, graphs_of
 from scalefuse.export.onnx import OPSET, halve_weights, to_onnx
-from scalefuse.export.openvino import runtime_options, to_openvino
+from scalefuse.export.openvino import to_openvino
 from scalefuse.export.page import export_page
 from scalefuse.export.parity import DEFAULT_MAX_LOSS, Comparison, compare
 from scalefuse.export.quantise import METHOD, CalibrationInputs, quantise, record_inputs
@@ -32,6 +32,7 @@ from scalefuse.inference.exported.record import (
     GraphRecord,
     Quantisation,
     TensorRecord,
+    runtime_options,
 )
 from scalefuse.inference.exported.runtime import Run, open_graph
 from scalefuse.metrics.fusion.vif import MIN_SIZE as VIF_SIZE

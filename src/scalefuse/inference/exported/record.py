@@ -20,6 +20,18 @@ ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 """Number type of its weights and arithmetic."""
 
 
+def runtime_options(precision: ExportPrecision) -> dict[str, str]:
+    """Properties to compile with, so that the arithmetic is what was checked.
+
+    Left alone, OpenVINO computes a float32 model in bf16 on CPUs that have it.
+
+    Example:
+        >>> runtime_options("fp32"), runtime_options("bf16")
+        ({'INFERENCE_PRECISION_HINT': 'f32'}, {'INFERENCE_PRECISION_HINT': 'bf16'})
+    """
+    return {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+
+
 class TensorRecord(Schema):
     """One input or output of a graph.
 

@@ -200,6 +200,6 @@ def engine_of(runs: Mapping[str, Run], size: tuple[int, int] | None = None) -> A
 def _misfit(size: tuple[int, int], images: Tensor) -> InputError:
     height, width = images.shape[2:]
     return InputError(
-        f"The export takes {size[0]}×{size[1]} pixels (height×width), but got {height}×{width}; bring the "
-        "pictures to that size, or export the model with free sizes."
+        f"The export takes {size[0]}×{size[1]} pixels (height×width) at once, but got {height}×{width}; "
+        "bring the pictures to that size, or export the model with free sizes."
     )
