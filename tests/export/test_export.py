@@ -38,6 +38,7 @@ def test_the_folder_of_a_fusion_export(fusion):
     assert record.parity.num_images == 3
     assert "3 pairs of pictures" in record.parity.images
     assert "'pairs'" in (folder / "README.md").read_text()
+    assert "`scalefuse fuse -m FOLDER …`" in (folder / "README.md").read_text()
 
 
 def test_shapes_in_the_file_are_those_of_the_record(fusion, segmentation, classification):

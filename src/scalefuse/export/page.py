@@ -28,6 +28,7 @@ def export_page(record: ExportRecord) -> str:
     Args:
         record: contents of ``export.json``.
     """
+    command = "fuse -m" if record.task == "fusion" else "predict"
     lines = [
         f"# {record.name}, for {record.engine} in {record.precision}",
         "",
@@ -35,6 +36,9 @@ def export_page(record: ExportRecord) -> str:
         "",
         f"Exported by ScaleFuse {record.versions.get('scalefuse', '')} for {record.task}; everything below "
         f"is in `{RECORD}` too. Terms of the weights: {record.licence}",
+        "",
+        f"ScaleFuse takes this folder as a model (`scalefuse {command} FOLDER …`); `bundle.json` is for that, and "
+        "no other program needs it.",
         "",
         "| file | input | outputs |",
         "|---|---|---|",
