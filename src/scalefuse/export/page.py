@@ -37,8 +37,8 @@ def export_page(record: ExportRecord) -> str:
         f"Exported by ScaleFuse {record.versions.get('scalefuse', '')} for {record.task}; everything below "
         f"is in `{RECORD}` too. Terms of the weights: {record.licence}",
         "",
-        f"ScaleFuse takes this folder as a model (`scalefuse {command} FOLDER …`); `bundle.json` is for that, and "
-        "no other program needs it.",
+        f"ScaleFuse takes this folder as a model (`scalefuse {command} FOLDER …`); `bundle.json` is for "
+        "that, and no other program needs it.",
         "",
         "| file | input | outputs |",
         "|---|---|---|",
