@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from scalefuse.data.colour import to_luma_chroma
 from scalefuse.errors import InputError
-from scalefuse.inference.components import BAND_PIXELS, row_bands
+from scalefuse.inference.components import row_bands
+
+BAND_PIXELS = 1024 * 1024
+"""Pixels looked at together: where most belong to objects, each takes some 150 bytes for a while."""
 
 Region = dict[str, int | float]
 
