@@ -312,9 +312,9 @@ def _not_found(name: str) -> str:
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     hint = "give a bundle folder or zip; `scalefuse convert` makes one from a published checkpoint"
-    if (path.parent / EXPORT).is_file():
-        raise BundleError(f"{path}: a file of an export; give its folder, {path.parent}.")
     if not zipfile.is_zipfile(path):
+        if (path.parent / EXPORT).is_file():
+            raise BundleError(f"{path}: a file of an export; give its folder, {path.parent}.")
         raise BundleError(f"{path}: not a ScaleFuse bundle; {hint}.")
     try:
         with zipfile.ZipFile(path) as archive:

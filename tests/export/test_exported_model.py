@@ -351,11 +351,15 @@ def test_a_record_that_cannot_be_one_is_refused(copied, place, value):
         load_model(folder)
 
 
-def test_what_is_nearly_an_export_is_told_of(copied, tmp_path):
+def test_what_is_nearly_an_export_is_told_of(copied, segmentation_bundle, tmp_path):
     folder = copied("segmentation")
     for name in ("model.onnx", "export.json"):
         with pytest.raises(BundleError, match="a file of an export; give its folder"):
             load_model(folder / name)
+    # A bundle that happens to lie there is one.
+    bundle = segmentation_bundle
+    packed = save_bundle(folder / "bundle.zip", bundle.info, bundle.state, "# the same\n")
+    assert load_model(packed).state
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
     with pytest.raises(BundleError, match="unzip it and give its folder"):
         load_model(packed)
