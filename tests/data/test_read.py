@@ -20,6 +20,7 @@ from scalefuse.data.raster import apply_orientation
 from scalefuse.errors import InputError
 
 RNG = np.random.default_rng(7)
+SLIDE = "Aperio Image Library v11.2.1 \r\n46000x32914 [0,0 96x64] (32x32) JPEG/RGB Q=30"
 
 
 def random_pixels(shape, dtype):
@@ -122,15 +123,29 @@ def test_tiff_white_is_zero_palette_and_cmyk(tmp_path):
         # What ImageJ makes of a scan's dots an inch.
         ({"imagej": True, "resolution": (300, 300), "metadata": {"unit": "inch"}}, None),
         ({"imagej": True, "resolution": (4, 2), "metadata": {"unit": "um", "yunit": "sec"}}, None),
+        ({"metadata": None, "description": f"{SLIDE}|AppMag = 40|MPP = 0.25|Left = 3"}, (0.00025, 0.00025)),
+        ({"metadata": None, "description": f"{SLIDE}|MPP = none"}, None),
+        ({"metadata": None, "description": "Another scanner|MPP = 0.25"}, None),
         # 72 dots an inch are those of a print.
         ({"resolution": (72, 72), "resolutionunit": "INCH"}, None),
     ],
 )
 def test_the_size_of_a_tiff_pixel(tmp_path, options, expected):
-    path = tmp_path / ("a.tif" if "imagej" in options or "metadata" not in options else "a.ome.tif")
+    path = tmp_path / ("a.ome.tif" if "axes" in (options.get("metadata") or {}) else "a.tif")
     tifffile.imwrite(path, np.zeros((20, 30), np.uint8), **options)
     geometry = read_image(path).geometry
     assert (geometry and geometry.spacing_mm) == (expected and pytest.approx(expected))
+
+
+def test_a_slide_with_its_thumbnail_is_one_picture(tmp_path):
+    slide = np.arange(64 * 96, dtype=np.uint8).reshape(64, 96)
+    with tifffile.TiffWriter(tmp_path / "slide.svs") as file:
+        file.write(slide, tile=(32, 32), description=f"{SLIDE}|MPP = 0.5", metadata=None)
+        file.write(slide[::4, ::4], description=SLIDE, metadata=None)
+        file.write(slide[:9, :7], description=f"{SLIDE} label 7x9", metadata=None)
+    image = read_image(tmp_path / "slide.svs")
+    np.testing.assert_array_equal(image.pixels, slide)
+    assert image.geometry.spacing_mm == pytest.approx((0.0005, 0.0005))
 
 
 @pytest.mark.parametrize("number_type", [3, 4, 11])  # 16 bits, 32 bits, real

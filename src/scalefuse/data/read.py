@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (
     ".png",
     ".tif",
     ".tiff",
+    ".svs",
     ".jpg",
     ".jpeg",
     ".bmp",

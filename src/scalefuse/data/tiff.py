@@ -1,6 +1,7 @@
 """TIFF files."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ _MM = {
 def read_tiff(path: Path, channels: Channels = None) -> Image:
     """Read a TIFF file; see :func:`scalefuse.data.read.read_image`.
 
-    Reduced copies of a page (pyramids, thumbnails) are passed over. The size of a pixel is what OME-XML or
-    ImageJ say; a bare resolution tag is that of a print or screen, and passed over too.
+    Reduced copies of a page (pyramids, thumbnails) are passed over. The size of a pixel is what OME-XML,
+    ImageJ or Aperio say; a bare resolution tag is that of a print or screen, and passed over too.
 
     Args:
         path: the file.
@@ -55,6 +56,7 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
         with silenced("tifffile"), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
             full = [page for page in pages if not page.subfiletype & _REDUCED_COPY] or pages[:1]
+            full = pages[:1] if file.is_svs else full  # of a slide, whose other pages are thumbnail and label
             if len(full) == 1:
                 pixels = _decode(path, full[0], channels)
             elif channels == "any" or (channels not in (1, 3) and len(full) == channels):
@@ -63,7 +65,7 @@ def read_tiff(path: Path, channels: Channels = None) -> Image:
                 misfit = channels not in (None, 1, 3)
                 raise (ChannelsError if misfit else InputError)(_other_pages(path, full, channels))
             orientation = int(full[0].tags.valueof(274, 1))
-            spacing = _ome_spacing(file) or _imagej_spacing(file, full[0])
+            spacing = _ome_spacing(file) or _imagej_spacing(file, full[0]) or _aperio_spacing(file)
     except InputError:
         raise
     except MemoryError:
@@ -117,6 +119,13 @@ def _imagej_spacing(file: Any, page: Any) -> tuple[float, float] | None:
         count, units = value if isinstance(value, tuple) and len(value) == 2 else (0, 1)
         sides.append(_in_mm(units / count if count else None, unit))
     return None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
+
+
+def _aperio_spacing(file: Any) -> tuple[float, float] | None:
+    """Rows and columns in mm, where Aperio's description of a slide tells the micrometres of a pixel."""
+    said = re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", file.pages.first.description) if file.is_svs else None
+    side = None if said is None else _in_mm(said[1], "µm")
+    return None if side is None else (side, side)
 
 
 def _in_mm(length: Any, unit: Any) -> float | None:

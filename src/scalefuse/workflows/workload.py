@@ -37,7 +37,7 @@ def _pixels(file: Path) -> float:
         # A header that Pillow wonders about is the reader's to complain of.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if file.suffix.lower() in (".tif", ".tiff"):
+            if file.suffix.lower() in (".tif", ".tiff", ".svs"):
                 return _tiff_pixels(file)
             with Image.open(file) as image:
                 return image.width * image.height
