@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: no usage reports
 import onnxruntime
@@ -21,9 +21,10 @@ import onnxruntime
 
 def read_grey(path):
     """The picture as (H, W), values in [0, 1]; colour becomes luma (BT.601)."""
-    with Image.open(path) as picture:
-        # Pixels of a palette are indices, and those of one bit are neither 8 nor 16.
-        modes = {"P": "RGB", "1": "L"}
+    with Image.open(path) as opened:
+        # A camera notes how it was held; pixels of a palette are indices, those of one bit neither 8 nor 16.
+        picture = ImageOps.exif_transpose(opened)
+        modes = {"P": "RGB", "PA": "RGB", "1": "L", "CMYK": "RGB", "YCbCr": "RGB"}
         pixels = np.asarray(picture.convert(modes[picture.mode]) if picture.mode in modes else picture)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise SystemExit(f"{path}: expected 8 or 16 bits, but got {pixels.dtype}; choose a range first.")

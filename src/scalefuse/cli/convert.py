@@ -22,7 +22,7 @@ def convert(
     Example: scalefuse convert dilran last.pt -o dilran-released
     """
     from scalefuse.cli.console import err, out
-    from scalefuse.data.classification import split_names
+    from scalefuse.data.class_names import split_names
     from scalefuse.workflows.convert import convert as run
 
     names = None if labels is None else split_names(labels)

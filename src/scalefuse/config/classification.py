@@ -10,7 +10,8 @@ from scalefuse.catalog import NETWORKS
 from scalefuse.config.base import DataPath, OptimizerConfig, RunBase, RunName, TrainingConfig
 from scalefuse.data.augmentation_classification import ClassificationAugmentation
 from scalefuse.data.batch_mixing import MixConfig
-from scalefuse.data.classification import TableColumns, split_names
+from scalefuse.data.class_names import composed, split_names
+from scalefuse.data.classification import TableColumns
 from scalefuse.data.classification_input import ClassificationPreprocessing, Fit
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.errors import ConfigError
@@ -170,6 +171,12 @@ class DecisionConfig(Schema):
     sensitivity: Share | None = None
     positive: str | None = None
     coverage: Share = 0.9
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _as_text(cls, given: Any) -> Any:
+        # YAML reads 0 and 1 as numbers.
+        return composed(str(given)) if type(given) in (int, str) else given
 
 
 class ClassificationRun(RunBase):

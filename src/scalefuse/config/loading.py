@@ -81,6 +81,28 @@ def config_yaml(config: BaseModel) -> str:
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
+class _PlainNumbers(yaml.SafeLoader):
+    """YAML in which only ``12`` is a whole number, and ``012``, ``1_2``, ``0x12`` and ``1:20`` are text.
+
+    Those are names of classes and files where they occur; numbers read out of them would be others.
+    """
+
+
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)$")
+_PlainNumbers.yaml_implicit_resolvers = {
+    first: [(tag, _WHOLE if tag == "tag:yaml.org,2002:int" else pattern) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _parsed(text: str) -> Any:
+    loader = _PlainNumbers(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def _read(source: str | Path) -> dict[str, Any]:
     path = Path(source)
     if not path.is_file():
@@ -94,7 +116,7 @@ def _read(source: str | Path) -> dict[str, Any]:
             )
         path = shipped
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _parsed(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -113,7 +135,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not separator or not key.strip():
         raise ConfigError(f"--set {override}: expected key=value, such as optimizer.learning_rate=0.001.")
     try:
-        value = yaml.safe_load(text)
+        value = _parsed(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML; quote it.") from error
     # YAML 1.1 reads 1e-4 as text; people mean the number.

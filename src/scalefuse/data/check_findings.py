@@ -80,6 +80,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "empty-class": ("error", "folder(s) of classes are empty", ""),
     "unknown-label": ("error", "label(s) are not among the classes", ""),
     "missing-label": ("error", "image(s) have not exactly one label", ""),
+    "hidden-label": (
+        "warning",
+        "image(s) have not exactly one label",
+        "They can be predicted, not measured on.",
+    ),
     "missing-file": ("error", "image(s) are listed but not there", ""),
     "duplicate-row": ("error", "image(s) are listed more than once", ""),
     "bad-weight": ("error", "weight(s) are not numbers of 0 or more", ""),

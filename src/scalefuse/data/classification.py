@@ -1,6 +1,5 @@
 """The images of a classification data set with their labels, wherever they are listed."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.data.class_names import check_names, check_separators
 from scalefuse.data.image import Image
 from scalefuse.data.read import read_image, require_finite
 from scalefuse.errors import InputError
@@ -26,16 +26,6 @@ ProblemKind = Literal[
     "duplicate-row",
     "bad-weight",
 ]
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Names that stand in one text, between commas; a name that holds a comma stands in quotation marks.
-
-    Example:
-        >>> split_names('normal, "cyst, simple"')
-        ('normal', 'cyst, simple')
-    """
-    return tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
 
 
 class TableColumns(Schema):
@@ -287,7 +277,7 @@ def read_classification(
     from scalefuse.data.medmnist import read_medmnist
 
     source = Path(source)
-    named = None if classes is None else _check_names(classes)
+    named = None if classes is None else check_names(classes)
     suffix = source.suffix.lower()
     if not source.exists():
         raise InputError(
@@ -313,11 +303,29 @@ def read_classification(
             f"{source}: expected a folder with a folder per class, a CSV file or an .npz file; "
             "check the name."
         )
-    _check_separators(found.classes)
-    if strict and found.problems:
-        more = len(found.problems) - 1
-        raise InputError(found.problems[0].message + (f" ({more} more such faults follow.)" if more else ""))
+    check_separators(found.classes)
+    if strict:
+        refuse_problems(found.problems)
     return found
+
+
+def refuse_problems(problems: Sequence[SetProblem]) -> None:
+    """Raise on the first fault of a data set, if there is any.
+
+    Args:
+        problems: those that matter.
+
+    Raises:
+        InputError: there are some.
+
+    Example:
+        >>> refuse_problems([SetProblem("missing-label", "train", "line 2: has no label.")])
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: line 2: has no label.
+    """
+    if problems:
+        more = len(problems) - 1
+        raise InputError(problems[0].message + (f" ({more} more such faults follow.)" if more else ""))
 
 
 def check_trainable(
@@ -366,18 +374,3 @@ def check_trainable(
         )
     if math.fsum(case.weight for case in train) <= 0:
         raise InputError(f"{source}: the weights of all {len(train)} training images are 0; mend them.")
-
-
-def _check_names(classes: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(classes)
-    if not names or any(not name.strip() for name in names) or len(set(names)) < len(names):
-        raise InputError(f"Expected names of classes that differ from one another, but got {names}.")
-    return names
-
-
-def _check_separators(classes: Sequence[str]) -> None:
-    if parted := [name for name in classes if ";" in name or "|" in name]:
-        raise InputError(
-            f"A class cannot be called {parted[0]!r}: `;` and `|` part the labels of an image in tables; "
-            "give it another name."
-        )

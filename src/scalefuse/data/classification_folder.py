@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from scalefuse.data.class_names import composed
 from scalefuse.data.classification import SPLITS, ClassificationCase, ClassificationSet, SetProblem
 from scalefuse.data.groups import groups_of, read_groups
 from scalefuse.data.read import list_images, natural_key
@@ -57,8 +58,8 @@ def read_class_folders(
             )
         groups = read_groups(groups_csv, group_column)
     parts = _parts(folder)
-    names = sorted({child.name for part in parts.values() for child in _subfolders(part)}, key=natural_key)
-    known = tuple(names) if classes is None else classes
+    names = {composed(child.name) for part in parts.values() for child in _subfolders(part)}
+    known = tuple(sorted(names, key=natural_key)) if classes is None else classes
     cases: list[ClassificationCase] = []
     problems: list[SetProblem] = []
     left_out: list[str] = []
@@ -82,14 +83,15 @@ def read_class_folders(
                     )
                 problems.append(SetProblem("empty-class", split, text))
                 continue
-            if child.name not in known:
+            name = composed(child.name)
+            if name not in known:
                 text = (
-                    f"{child}: {child.name!r} is not among the classes ({', '.join(known)}); name it too, "
+                    f"{child}: {name!r} is not among the classes ({', '.join(known)}); name it too, "
                     "rename the folder or take it away."
                 )
                 problems.append(SetProblem("unknown-label", split, text))
                 continue
-            label = known.index(child.name)
+            label = known.index(name)
             cases += [ClassificationCase(f"{child.name}/{file.name}", split, label, file) for file in files]
     if not cases and not problems:
         raise InputError(f"{folder}: no images found; {_LAYOUT}.")

@@ -4,8 +4,13 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+
+from scalefuse.data.class_names import composed
 from scalefuse.data.classification import (
     ClassificationCase,
     ClassificationSet,
@@ -14,6 +19,7 @@ from scalefuse.data.classification import (
     TableColumns,
 )
 from scalefuse.data.csv_rows import read_rows
+from scalefuse.data.medmnist import ARCHIVED, ArchivedPictures
 from scalefuse.data.read import IMAGE_SUFFIXES, image_stem, natural_key
 from scalefuse.data.segmentation import SPLIT_FOLDERS
 from scalefuse.errors import InputError
@@ -113,13 +119,14 @@ def list_table_images(
     cases, problems = [], []
     for line, row in rows:
         name = (row.get(name_column) or "").strip()
-        file = finder.find(name) if name else None
+        file, pixels = finder.find_picture(name)
         if not isinstance(file, Path):
-            reason = file or f"the image {name!r} is not in {root}"
-            problems.append(f"{path}: line {line}: {reason}; mend or remove the line.")
+            problems.append(f"{path}: line {line}: {file}; mend or remove the line.")
             continue
-        split = (row.get(split_column) or "").strip().lower() if split_column else ""
-        cases.append(ClassificationCase(name, SPLIT_FOLDERS.get(split, "all"), (), file))
+        split = SPLIT_FOLDERS.get(
+            (row.get(split_column) or "").strip().lower() if split_column else "", "all"
+        )
+        cases.append(_case(name, split, (), file, pixels))
     return cases, problems
 
 
@@ -147,14 +154,13 @@ class _Rows:
     def add(self, line: int, row: dict[str, str], labels: Sequence[str]) -> None:
         name, split = self._cell(row, "path"), self._split(line, row)
         fault = self._label_fault(labels)
-        file = self._finder.find(name) if name else None
+        file, pixels = self._finder.find_picture(name)
         if isinstance(file, str):
             fault = ("missing-file", file)
-        elif file is None:
-            fault = ("missing-file", f"the image {name!r} is not in {self._finder.root}")
         elif (earlier := self._lines.setdefault(file.resolve(), line)) != line:
             fault = ("duplicate-row", f"the image {name!r} is listed before, in line {earlier}")
-        weight = self._weight(row)
+        # Nothing is trained on the test part, whose weights may be left out.
+        weight = 1.0 if split == "test" and not self._cell(row, "weight") else self._weight(row)
         if fault is None and weight is None:
             text = f"the weight of {name!r} is {self._cell(row, 'weight')!r}, not a number of 0 or more"
             fault = ("bad-weight", text)
@@ -167,7 +173,7 @@ class _Rows:
         indices = tuple(sorted({self._classes[label] for label in labels}))
         label: int | tuple[int, ...] = indices if self._multi_label else indices[0]
         group = self._cell(row, "group") or None
-        self.cases.append(ClassificationCase(name, split, label, file, group, weight))
+        self.cases.append(replace(_case(name, split, label, file, pixels), group=group, weight=weight))
 
     def _label_fault(self, labels: Sequence[str]) -> tuple[ProblemKind, str] | None:
         if not self._multi_label and len(labels) != 1:
@@ -204,13 +210,31 @@ class _Rows:
         return "" if column is None else (row.get(column) or "").strip()
 
 
+def _case(
+    name: str, split: str, label: int | tuple[int, ...], file: Path, pixels: NDArray[Any] | None
+) -> ClassificationCase:
+    return ClassificationCase(name, split, label, file if pixels is None else None, pixels=pixels)
+
+
 class _Finder:
-    """Finds image files by what a table calls them."""
+    """Finds image files, and pictures in MedMNIST files, by what a table calls them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._archived = ArchivedPictures(root)
         self._by_stem: dict[str, list[Path]] | None = None
         self._in_folder: dict[Path, dict[str, list[Path]]] = {}
+
+    def find_picture(self, name: str) -> tuple[Path | str, NDArray[Any] | None]:
+        """The file and, of pictures in MedMNIST files, the pixels; a text where there is none to be had."""
+        if ARCHIVED in name and not (self.root / name).is_file():
+            try:
+                place, pixels = self._archived.find(name)
+            except InputError as error:
+                return str(error).rstrip("."), None
+            return (f"{name!r}: no such picture in the file" if pixels is None else place), pixels
+        found = self.find(name) if name else None
+        return found or f"the image {name!r} is not in {self.root}", None
 
     def find(self, name: str) -> Path | str | None:
         """The file; a text where two could be meant or none can be; ``None`` where none is."""
@@ -295,4 +319,4 @@ def _told(header: Sequence[str], used: Mapping[str, str | None]) -> str:
 
 
 def _labels(text: str) -> list[str]:
-    return [label for part in re.split(r"[;|]", text) if (label := part.strip())]
+    return [label for part in re.split(r"[;|]", composed(text)) if (label := part.strip())]

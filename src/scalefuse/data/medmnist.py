@@ -151,6 +151,46 @@ def list_medmnist_images(path: Path) -> list[ClassificationCase]:
     return cases
 
 
+ARCHIVED = ".npz#"
+"""Between the file and the key of a picture, where a table names one: ``/data/breastmnist.npz#train/11``."""
+
+
+class ArchivedPictures:
+    """The pictures of MedMNIST files that a table names, each file read once.
+
+    Args:
+        root: folder that paths start from.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: dict[Path, dict[str, NDArray[Any]]] = {}
+
+    def find(self, name: str) -> tuple[Path, NDArray[Any] | None]:
+        """A path that no other picture has, and the pixels; ``None`` where the file has no such picture.
+
+        Args:
+            name: file and key, with :data:`ARCHIVED` in between.
+
+        Raises:
+            InputError: as :func:`list_medmnist_images`.
+
+        Example:
+            >>> import tempfile
+            >>> file = Path(tempfile.mkdtemp()) / "mine.npz"
+            >>> np.savez(file, test_images=np.zeros((2, 28, 28), np.uint8))
+            >>> ArchivedPictures(file.parent).find("mine.npz#test/1")[1].shape
+            (28, 28)
+        """
+        before, _, key = name.rpartition(ARCHIVED)
+        file = (self._root / f"{before}.npz").resolve()
+        if file not in self._files:
+            self._files[file] = {
+                case.key: case.pixels for case in list_medmnist_images(file) if case.pixels is not None
+            }
+        return Path(f"{file}#{key}"), self._files[file].get(key)
+
+
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     wanted = [f"{split}_{what}" for split in ("train", "val", "test") for what in ("images", "labels")]
     try:

@@ -140,10 +140,13 @@ class ClassificationEvaluation:
     def _delong(
         self, overall: dict[str, Any], per_class: dict[str, Any], notes: list[str], confidence: float
     ) -> None:
-        parted = []
+        parted, single = [], []
         for index, label in enumerate(self.classes):
             wanted = self.indicators[:, index]
             if wanted.all() or not wanted.any():
+                continue
+            if min(wanted.sum(), (~wanted).sum()) < 2:
+                single.append(label)
                 continue
             found = delong(self.probabilities[:, index], wanted, confidence=confidence)
             entry = {"value": found.auroc, "low": found.low, "high": found.high, "interval": "DeLong"}
@@ -152,6 +155,11 @@ class ClassificationEvaluation:
                 overall["auroc"] = entry
             if found.auroc in (0.0, 1.0):
                 parted.append(label)
+        if single:
+            notes.append(
+                f"DeLong's interval of the area under the ROC curve of {', '.join(single)} needs two images "
+                "that show it and two that do not; the one given is of resampled images, as elsewhere."
+            )
         if parted:
             notes.append(
                 f"The area under the ROC curve of {', '.join(parted)} is at its end here, where DeLong's "

@@ -16,6 +16,12 @@ View = tuple[int, bool]
 
 AS_IT_STANDS: View = (0, False)
 
+ENSEMBLE_UNCALIBRATED = (
+    "Coverage and sensitivity are calibrated for single models, and an ensemble has no calibration of its "
+    "own; leave them or the ensemble out."
+)
+"""What to say to who asks for calibrated decisions of several models together."""
+
 UNCALIBRATED = (
     "Coverage and sensitivity are calibrated for pictures as they stand, and an average over views has no "
     "calibration of its own; leave them or test-time augmentation (--tta) out."

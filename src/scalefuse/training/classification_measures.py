@@ -70,7 +70,6 @@ def _of_classes(logits: Tensor, targets: Tensor, positive: int) -> dict[str, Ten
     count = logits.shape[1]
     probabilities, predicted = logits.softmax(dim=1), logits.argmax(dim=1)
     shown = torch.bincount(targets, minlength=count) > 0
-    guessed = torch.bincount(predicted, minlength=count) > 0
     if count == 2:
         pair = probabilities[:, positive], (targets == positive).long()
         areas = [area(*pair) for area in (binary_auroc, binary_average_precision)]
@@ -84,7 +83,7 @@ def _of_classes(logits: Tensor, targets: Tensor, positive: int) -> dict[str, Ten
         "loss": F.cross_entropy(logits, targets),
         "accuracy": (predicted == targets).float().mean(),
         "balanced_accuracy": _mean(multiclass_recall(predicted, targets, count, average="none"), shown),
-        "f1": _mean(multiclass_f1_score(predicted, targets, count, average="none"), shown | guessed),
+        "f1": _mean(multiclass_f1_score(predicted, targets, count, average="none"), shown),
         "auroc": auroc,
         "auprc": auprc,
     }

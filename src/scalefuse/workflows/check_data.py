@@ -15,7 +15,8 @@ from scalefuse.data.atomic import check_writable_folder
 from scalefuse.data.check import DataCheck
 from scalefuse.data.check_classification import check_classification
 from scalefuse.data.check_segmentation import check_segmentation
-from scalefuse.data.classification import ClassificationSet, TableColumns, read_classification, split_names
+from scalefuse.data.class_names import split_names
+from scalefuse.data.classification import ClassificationSet, TableColumns, read_classification
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import MaskClasses
 from scalefuse.data.segmentation import IMAGE_FOLDERS, SPLIT_FOLDERS, scan_segmentation_folder

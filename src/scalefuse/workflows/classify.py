@@ -18,7 +18,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.classifier import Classifier
-from scalefuse.inference.classifier_views import UNCALIBRATED
+from scalefuse.inference.classifier_views import ENSEMBLE_UNCALIBRATED, UNCALIBRATED
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 from scalefuse.inference.explanation import ExplanationMethod
 from scalefuse.inference.exported.model import load_model
@@ -176,10 +176,7 @@ def _check(classifier: Classifier, options: ClassifyOptions) -> tuple[OperatingP
     """Operating point and coverage to use, after refusing what cannot be done, before any picture is read."""
     fitted = options.coverage is not None or options.sensitivity is not None
     if fitted and len(classifier.engines) > 1:
-        raise InputError(
-            "Coverage and sensitivity are calibrated for single models, and an ensemble has no calibration "
-            "of its own; leave them or the ensemble out."
-        )
+        raise InputError(ENSEMBLE_UNCALIBRATED)
     if fitted and not options.postprocess:
         raise InputError(
             "Coverage and sensitivity come from what was fitted on validation data; leave them out, or allow "

@@ -14,7 +14,8 @@ from scalefuse.config.base import expand_path
 from scalefuse.config.classification import ClassificationRun
 from scalefuse.config.loading import load_config
 from scalefuse.data.atomic import results_folder
-from scalefuse.data.classification import ClassificationCase, TableColumns, split_names
+from scalefuse.data.class_names import split_names
+from scalefuse.data.classification import ClassificationCase, TableColumns
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.classification import ClassificationEvaluation, evaluate_classification
@@ -22,7 +23,7 @@ from scalefuse.evaluation.classification_promises import measure_operating_point
 from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_ensemble import classifier_arguments
-from scalefuse.inference.classifier_views import UNCALIBRATED
+from scalefuse.inference.classifier_views import ENSEMBLE_UNCALIBRATED, UNCALIBRATED
 from scalefuse.inference.conformal import prediction_sets
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
 from scalefuse.inference.exported.model import load_model
@@ -254,7 +255,10 @@ def _reading(options: ClassificationEvaluationOptions) -> Reading:
 def _promises(classifier: Classifier, options: ClassificationEvaluationOptions) -> _Measured:
     """The empty table, after refusing promises that the model cannot make."""
     fitted = classifier.postprocessing
-    if options.tta and (options.sensitivity is not None or options.coverage is not None):
+    asked = options.sensitivity is not None or options.coverage is not None
+    if asked and len(classifier.engines) > 1:
+        raise InputError(ENSEMBLE_UNCALIBRATED)
+    if asked and options.tta:
         raise InputError(UNCALIBRATED)
     if options.positive is not None and options.positive not in classifier.labels:
         raise InputError(f"No class {options.positive!r}; the model knows {', '.join(classifier.labels)}.")

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.data.class_names import composed
 from scalefuse.data.classification import (
     ClassificationCase,
     ClassificationSet,
@@ -147,7 +148,7 @@ def open_data(
     if failures and name not in data.splits:
         raise InputError(failures[0])
     cases = data.part(name)
-    known = tuple(data.classes if labels is None else labels)
+    known = tuple(data.classes if labels is None else map(composed, labels))
     if not data.multi_label and len(known) < 2:
         raise InputError(
             f"{source}: has one class only ({', '.join(known)}), so that nothing can be told apart."

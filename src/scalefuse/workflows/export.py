@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from scalefuse.bundle import INFO, Bundle, load_bundle
 from scalefuse.catalog import NETWORKS
-from scalefuse.data.atomic import atomic_folder
+from scalefuse.data.atomic import atomic_folder, results_folder
 from scalefuse.errors import InputError, OutputError
 from scalefuse.export.graphs import Graph, Role, graphs_of
 from scalefuse.export.onnx import OPSET, halve_weights, to_onnx
@@ -116,7 +116,11 @@ def export(
         samples = find_samples(bundle, options.images, smallest_pair=smallest)
     size = options.size
     max_loss = DEFAULT_MAX_LOSS if options.max_loss is None else options.max_loss
-    with atomic_folder(output) as folder, tempfile.TemporaryDirectory(prefix="scalefuse-") as temporary:
+    with (
+        results_folder(output.parent),
+        atomic_folder(output) as folder,
+        tempfile.TemporaryDirectory(prefix="scalefuse-") as temporary,
+    ):
         work = Path(temporary)
         traced = _trace(bundle, graphs, work, say)
         counts = {}

@@ -26,13 +26,13 @@ def read_data(config: ClassificationRun, *, strict: bool = True) -> Classificati
 
     Args:
         config: The run.
-        strict: Raise on the first fault in the layout; otherwise it is noted.
+        strict: Raise on the first fault in the layout that is not in a test part; otherwise it is noted.
 
     Raises:
         ConfigError: No source is named.
         InputError: It is no data set.
     """
-    from scalefuse.data.classification import read_classification
+    from scalefuse.data.classification import read_classification, refuse_problems
 
     data = config.data
     if data.source is None:
@@ -40,7 +40,7 @@ def read_data(config: ClassificationRun, *, strict: bool = True) -> Classificati
             "No training data: name a folder with a folder per class, a CSV file or a MedMNIST .npz file, "
             "for instance --set data.source=FOLDER."
         )
-    return read_classification(
+    found = read_classification(
         expand_path(data.source),
         classes=data.classes,
         multi_label=data.multi_label,
@@ -48,8 +48,11 @@ def read_data(config: ClassificationRun, *, strict: bool = True) -> Classificati
         images=data.images and expand_path(data.images),
         groups_csv=data.groups_csv and expand_path(data.groups_csv),
         group_column=data.group_column,
-        strict=strict,
+        strict=False,
     )
+    if strict:
+        refuse_problems([one for one in found.problems if one.split != "test"])
+    return found
 
 
 def resolve_classes(config: ClassificationRun) -> ClassificationRun:
@@ -226,11 +229,11 @@ def check_folds(config: ClassificationRun, folds: int) -> None:
 def _image_rows(
     found: ClassificationSet, cases: Sequence[ClassificationCase], val_cases: Sequence[ClassificationCase]
 ) -> list[dict[str, str]]:
-    """A data set of its own, with the columns that a CSV file of images may have."""
+    """A data set of its own, with the columns that a CSV file of images and of archived pictures may have."""
     return [
         {
             "name": case.name,
-            "path": case.name if case.path is None else str(case.path.absolute()),
+            "path": str(case.path.absolute() if case.path else f"{found.source.absolute()}#{case.name}"),
             "label": "|".join(found.classes[label] for label in case.labels),
             "patient": case.group or "",
             "weight": f"{case.weight:g}",
