@@ -232,6 +232,10 @@ def test_several_models_are_averaged(cli, classifier, folder, tmp_path):
         [float(row["probability_malignant"]) for row in rows], expected[:, 1], atol=1e-6
     )
     assert "prediction_sets" not in summary_of(tmp_path / "both")
+    for promise in (("--coverage", 0.9), ("--sensitivity", 0.8)):
+        done = cli("evaluate", classifier, second, folder, *promise, "-o", tmp_path / "promised")
+        assert done.code == 2
+        assert "an ensemble has no calibration of its own" in " ".join(done.err.split())
 
 
 # Failures

@@ -6,6 +6,7 @@ import shutil
 
 import nibabel
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -236,6 +237,30 @@ def test_an_ensemble_is_what_several_bundles_are(cli, data, model, tmp_path):
 
 
 # Failures
+
+
+@pytest.mark.parametrize("other", ["1.bmp", "1_mask.png"])
+def test_two_masks_of_one_image_are_neither_measured(cli, data, tmp_path, other):
+    target, found = masks()
+    write(data / "masks", target)
+    write(tmp_path / "made", found)
+    PIL.Image.fromarray(target[0]).save(tmp_path / "made" / other)
+    command = ("evaluate", data, "--masks", tmp_path / "made", "--classes", "background,disc,cup")
+    done = cli(*command, "-o", tmp_path / "out")
+    assert done.code == 3
+    for name in ("1.png", other):
+        assert name in done.err
+    assert "2 of 3 cases" in done.out
+
+
+@pytest.mark.parametrize("ending", ["_segmentation", "_seg", "_label"])
+def test_masks_may_be_named_as_those_of_a_data_set(cli, data, tmp_path, ending):
+    target, _ = masks()
+    write(data / "masks", target, f"{{}}{ending}.png")
+    command = ("evaluate", data, "--masks", data / "masks", "--classes", "background,disc,cup")
+    done = cli(*command, "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    assert values(tmp_path / "out", "cup") == [1.0, 1.0, 1.0]
 
 
 def test_a_mask_with_an_unnamed_value_and_a_missing_one_are_listed(cli, data, tmp_path):

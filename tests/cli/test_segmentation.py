@@ -456,6 +456,25 @@ def test_copies_that_training_tears_apart_are_told(tmp_path: Path, folds: int | 
     assert told in page
 
 
+def test_results_of_an_earlier_command_beside_new_ones_are_told(bundle: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "set", 2, size=(40, 40))
+    pictures, output = tmp_path / "set" / "images", tmp_path / "out"
+    every = ("--instances", "components", "--regions")
+    first = run("predict", bundle, pictures, *every, "-o", output)
+    assert first.returncode == 0, first.stderr
+    assert "earlier command" not in first.stderr
+    # The same again, and what goes on where it was stopped, leaves nothing behind.
+    for words in (every, (*every, "--skip-existing")):
+        (output / "0_mask.png").unlink()
+        again = run("predict", bundle, pictures, *words, "-o", output)
+        assert again.returncode == 0, again.stderr
+        assert "earlier command" not in again.stderr
+    second = run("predict", bundle, pictures / "0.png", "-o", output)
+    assert "still holds 2 files of an earlier command" in " ".join(second.stderr.split())
+    assert "such as 0_instances.png" in " ".join(second.stderr.split())
+    assert (output / "0_regions.csv").is_file()
+
+
 def test_pixels_of_a_microscope_count_in_tables_and_not_in_distances(bundle: Path, tmp_path: Path) -> None:
     """Half a micrometre across and a whole one down; a tolerance of 1 mm would pass anything."""
     draw(tmp_path / "set", 1, size=(40, 40))

@@ -13,7 +13,7 @@ import yaml
 
 from scalefuse.bundle import load_bundle
 from scalefuse.cli.train import _told
-from scalefuse.config import load_config
+from scalefuse.config import config_yaml, load_config
 from scalefuse.data import write_image
 from scalefuse.data.phantom import head_phantom
 from scalefuse.workflows.run_lock import sole_training
@@ -278,6 +278,20 @@ def test_a_run_killed_in_its_first_epoch_starts_again(cli, config_file, undistur
     assert done.code == 0, done.text
     assert "no epoch of this run was finished; it starts again" in done.err
     assert logged(run) == logged(undisturbed)
+
+
+def test_what_cannot_go_on_is_not_taken_away(refused, config_file, tmp_path):
+    """A drive that is not there today must not cost the settings of a run."""
+    home = tmp_path / "data"
+    shutil.copytree(config_file.parent, home)
+    (home / "c.yaml").write_text(config_file.read_text().replace(str(config_file.parent), str(home)))
+    run = tmp_path / "killed"
+    run.mkdir()
+    text = config_yaml(load_config(home / "c.yaml", [f"output={run}"]))
+    (run / "config.yaml").write_text(text)
+    home.rename(tmp_path / "elsewhere")
+    assert "no such folder" in refused("train", "--resume", run)
+    assert (run / "config.yaml").read_text() == text
 
 
 def test_a_killed_run_of_another_configuration_stands(refused, config_file, undisturbed, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from scalefuse.inference.classifier import Classifier
 from scalefuse.networks.resnet.spec import ResNet18Config, build
 from scalefuse.training.classification_measures import classification_measures
 from scalefuse.training.fit import TrainingInterrupted
-from scalefuse.workflows import train as workflow
+from scalefuse.workflows import cross_validation as workflow
 from scalefuse.workflows.train import train
 
 LEVELS = {"dark": 70, "bright": 185, "middle": 128}
@@ -283,6 +284,65 @@ def test_a_grey_medmnist_file(cli, config_file, tmp_path):
     # Pictures of an archive have no file of their own that the page could read.
     assert "data:image" in (tmp_path / "run" / "data-check.html").read_text()
 
+    # The list of a run's images names them in the archive, so that what it held out can be measured.
+    words = ("evaluate", tmp_path / "run" / "bundle", tmp_path / "run" / "images.csv", "--split", "val")
+    done = cli(*words, "-o", tmp_path / "measured")
+    assert done.code == 0, done.text
+    listed = json.loads((tmp_path / "measured" / "summary.json").read_text())
+    words = (tmp_path / "run" / "bundle", tmp_path / "breastmnist.npz", "--split", "val")
+    assert cli("evaluate", *words, "-o", tmp_path / "whole").code == 0
+    whole = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    assert listed["num_cases"] == 6
+    assert listed["overall"] == whole["overall"]
+    assert listed["confusion"] == whole["confusion"]
+
+
+def test_a_test_part_whose_labels_are_hidden(cli, refused, config_file, tmp_path):
+    rows = ["path,label,split,weight"]
+    for name in ("dark", "bright"):
+        draw(tmp_path, name, 6)
+        rows += [f"{name}/{n:03d}.png,{name},{'val' if n > 3 else 'train'},1" for n in range(6)]
+    draw(tmp_path, "middle", 2)
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, *(f"middle/00{n}.png,,test," for n in (0, 1))]))
+    settings = ("--set", f"data.source={tmp_path}/labels.csv", "--set", "network={name: resnet18, width: 4}")
+    for number, check in enumerate(("true", "false")):
+        run = tmp_path / f"run{number}"
+        words = ("--set", "training.epochs=1", "--set", f"data.check={check}")
+        done = cli("train", config_file, "-o", run, *settings, *words)
+        assert done.code == 0, done.text
+        assert ("test: 2 image(s) have not exactly one label" in done.err) == (check == "true")
+    assert load_bundle(run / "bundle").info.training_data.num_cases == 8
+    # They cannot be measured on, and what is trained on must have labels.
+    line = refused("evaluate", run / "bundle", tmp_path / "labels.csv", "-o", tmp_path / "measured")
+    assert "line 14: has no label" in line
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, "middle/000.png,,train,1"]))
+    line = refused("train", config_file, "-o", tmp_path / "bad", *settings, "--set", "data.check=false")
+    assert "line 14: has no label" in line
+
+
+def test_class_names_as_macos_writes_them(cli, config_file, tmp_path):
+    """The same name with letter and mark apart, which looks the same on every screen."""
+    for part, form in (("train", "NFC"), ("val", "NFD")):
+        for level, name in (("dark", "Ödem"), ("bright", "frei")):
+            draw(tmp_path / "drawn" / part, level, 5)
+            (tmp_path / "set" / part).mkdir(parents=True, exist_ok=True)
+            target = tmp_path / "set" / part / unicodedata.normalize(form, name)
+            (tmp_path / "drawn" / part / level).rename(target)
+    (apart,) = (file.name for file in (tmp_path / "set" / "val").iterdir() if file.name.endswith("dem"))
+    assert len(apart) == 5
+    classes = "data.classes=" + unicodedata.normalize("NFD", "[Ödem, frei]")
+    done = cli(
+        "train", config_file, "-o", tmp_path / "run", "--set", f"data.source={tmp_path}/set",
+        "--set", classes, "--set", "training.epochs=1", "--set", "network={name: resnet18, width: 4}",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    assert load_bundle(tmp_path / "run" / "bundle").info.labels == ("Ödem", "frei")
+    done = cli(
+        "evaluate", tmp_path / "run/bundle", tmp_path / "set", "--split", "val", "-o", tmp_path / "out"
+    )
+    assert done.code == 0, done.text
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["per_class"]["Ödem"]["cases"] == 5
+
 
 def refuse(refused, config_file, tmp_path, *settings):
     options = [word for setting in settings for word in ("--set", setting)]
@@ -521,3 +581,71 @@ def test_folds_are_looked_at_before_the_first_is_trained(refused, config_file, t
     assert "Fold 3 of 3" in line
     assert "show 'dark' only" in line
     assert not (tmp_path / "cv").exists()
+
+
+def test_what_is_amiss_with_folds_is_told_by_the_check(cli, config_file, tmp_path):
+    draw(tmp_path / "set", "dark", 12)
+    draw(tmp_path / "set", "bright", 2)
+    words = (
+        "train",
+        config_file,
+        "--folds",
+        3,
+        "-o",
+        tmp_path / "cv",
+        "--set",
+        f"data.source={tmp_path}/set",
+    )
+    done = cli(*words)
+    assert done.code == 2
+    assert "data check: WARNING" in done.err
+    assert not (tmp_path / "cv").exists()
+    (tmp_path / "set" / "dark" / "000.png").write_bytes(b"no picture")
+    done = cli(*words)
+    assert done.code == 2
+    assert "the data check found errors" in done.err
+    last = " ".join(done.err[done.err.index("error:") :].split())
+    assert "dark/000.png" in last
+    assert [file.name for file in (tmp_path / "cv").iterdir()] == ["data-check.html"]
+
+
+def test_a_fold_without_an_epoch_starts_again(cli, config_file, tmp_path, monkeypatch):
+    """However its folder is spelt, and with more epochs."""
+    for name in ("dark", "bright"):
+        draw(tmp_path / "set", name, 6)
+    words = (
+        "--set", f"data.source={tmp_path}/set", "--set", "training.epochs=1",
+        "--set", "network={name: resnet18, width: 4}",
+    )  # fmt: skip
+    assert cli("train", config_file, "--folds", 2, "-o", tmp_path / "cv", *words).code == 0
+    second = tmp_path / "cv" / "fold2"
+    before = (second / "bundle" / "model.safetensors").read_bytes()
+    kept = (second / "config.yaml").read_bytes()
+    shutil.rmtree(second)
+    second.mkdir()
+    (second / "config.yaml").write_bytes(kept)
+    monkeypatch.chdir(tmp_path)
+    done = cli("train", "--resume", "cv")
+    assert done.code == 0, done.text
+    assert "no epoch of this run was finished; it starts again" in done.err
+    assert (second / "bundle" / "model.safetensors").read_bytes() == before
+    shutil.rmtree(second)
+    second.mkdir()
+    (second / "config.yaml").write_bytes(kept)
+    done = cli("train", "--resume", "cv", "--set", "training.epochs=2")
+    assert done.code == 0, done.text
+    assert [row["epoch"] for row in logged(second) if row["train/loss"]] == ["0", "1"]
+
+
+def test_folds_and_a_plain_run_do_not_share_a_folder(cli, refused, config_file, undisturbed, tmp_path):
+    folds = tmp_path / "cv"
+    (folds / "fold1").mkdir(parents=True)
+    shutil.copy(undisturbed / "config.yaml", folds / "fold1")
+    line = refused("train", config_file, "-o", folds)
+    assert f"holds a cross-validation; go on with it (--resume {folds})" in line
+    assert [file.name for file in folds.iterdir()] == ["fold1"]
+    before = sorted(undisturbed.rglob("*"))
+    assert "holds a run already" in refused("train", config_file, "--folds", 2, "-o", undisturbed)
+    assert sorted(undisturbed.rglob("*")) == before
+    line = refused("train", config_file, "--folds", 2, "--val-fraction", 0.3, "-o", tmp_path / "new")
+    assert "leave --val-fraction out" in line

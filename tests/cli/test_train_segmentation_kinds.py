@@ -11,9 +11,10 @@ from scalefuse.config import config_yaml, load_config
 from scalefuse.data.write import write_pixels
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.inference.segmenter import Segmenter
+from scalefuse.workflows.cross_validation import cross_validate
 from scalefuse.workflows.evaluate_segmentation import evaluate
 from scalefuse.workflows.predict import PredictOptions, predict
-from scalefuse.workflows.train import _check_same, cross_validate, train
+from scalefuse.workflows.train import _check_same, train
 
 SHORT = [
     "data.size=32",

@@ -28,6 +28,20 @@ def test_a_number_of_classes_that_was_given_must_be_that_of_the_data():
         run.with_classes(("a", "b", "c"), multi_label=False)
 
 
+def test_names_of_classes_that_look_like_numbers_stay_as_they_are_written():
+    """YAML 1.1 makes 8 of 010, 15 of 1_5, 16 of 0x10 and 80 of 1:20."""
+    found = load_config("hifuse", ["data.classes=[01, 010, 10, 1_5, 0x10, 1:20, -3]"]).data.classes
+    assert found == ("01", "010", "10", "1_5", "0x10", "1:20", "-3")
+    overrides = [
+        "data.classes=[0, 1]",
+        "decision.sensitivity=0.9",
+        "decision.positive=1",
+        "training.epochs=7",
+    ]
+    config = load_config("hifuse", overrides)
+    assert (config.data.classes, config.decision.positive, config.training.epochs) == (("0", "1"), "1", 7)
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -214,8 +214,11 @@ def test_lists_that_cannot_be_used(tmp_path, lines, message):
         read_case_list(tmp_path / "list.csv")
 
 
-def test_a_list_gives_the_cases_that_were_written(tmp_path):
-    tmp_path = tmp_path / "dose=2"
+@pytest.mark.parametrize(
+    ("parent", "disc"), [("dose=2", "disc"), ("a|b", "disc"), ("dose=2", "HER2=3"), ("{a|b", "disc|cup")]
+)
+def test_a_list_gives_the_cases_that_were_written(tmp_path, parent, disc):
+    tmp_path = tmp_path / parent
     tmp_path.mkdir()
     for name in ("a b.png", "a b_mask.png", "2.png", "disc.png", "cup.png"):
         (tmp_path / name).touch()
@@ -225,7 +228,7 @@ def test_a_list_gives_the_cases_that_were_written(tmp_path):
             SegmentationCase(
                 "2",
                 tmp_path / "2.png",
-                label_masks=(("disc", tmp_path / "disc.png"), ("cup", tmp_path / "cup.png")),
+                label_masks=((disc, tmp_path / "disc.png"), ("cup", tmp_path / "cup.png")),
             ),
             SegmentationCase("cup", tmp_path / "cup.png"),
         ],

@@ -142,6 +142,7 @@ def test_labels_of_one_pixel(tmp_path):
     [
         {"names": ("only",)},
         {"names": ("a", "a")},
+        {"names": ("a", "CIN2/3")},  # masks are written into files of that name
         {"names": ("a", "b"), "values": (0, 1, 2)},
         {"names": ("a", "b"), "values": (3, 3)},
         {"names": ("a", "b"), "values": (0, 70000)},

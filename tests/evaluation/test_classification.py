@@ -67,6 +67,21 @@ def test_two_classes_are_measured_as_scikit_learn_does():
     )
 
 
+@pytest.mark.parametrize("rare", [1, 0])
+def test_one_case_of_a_class_has_no_variance_and_an_interval_all_the_same(rare):
+    """DeLong's needs two of each; resampled images give one."""
+    targets = np.full(12, 1 - rare)
+    targets[3] = rare
+    positive = np.random.default_rng(0).uniform(0.1, 0.9, 12)
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    summary = evaluate_classification(probabilities, targets, ["no", "yes"]).summary(num_resamples=200)
+    for entry in (summary["overall"]["auroc"], summary["per_class"]["no"]["auroc"]):
+        assert entry["value"] == pytest.approx(sk.roc_auc_score(targets, positive))
+        assert 0 <= entry["low"] < entry["value"] < entry["high"] <= 1
+        assert "interval" not in entry
+    assert any("DeLong's interval" in note and "needs two images" in note for note in summary["notes"])
+
+
 def test_several_classes_are_measured_as_scikit_learn_does():
     probabilities, targets = drawn(4)
     summary = evaluate_classification(probabilities, targets, list("abcd")).summary(num_resamples=20)

@@ -12,6 +12,7 @@ from torchmetrics.functional.classification import (
 )
 
 from scalefuse.config.classification import Monitor
+from scalefuse.evaluation.classification import evaluate_classification
 from scalefuse.training.classification_measures import MEASURES, classification_measures
 
 
@@ -115,6 +116,15 @@ def test_a_class_without_images_is_left_out():
     found = classification_measures(logits[shown], targets[shown], multi_label=False)
     recalls = [(logits[targets == k].argmax(1) == k).float().mean().item() for k in (0, 1)]
     assert found["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
+    # Pictures that are called what none is are wrong, and no class of their own; as in an evaluation.
+    called = logits[shown].argmax(1)
+    assert (called == 2).any()
+    each = metrics.f1_score(targets[shown], called, labels=[0, 1], average=None)
+    assert found["f1"] == pytest.approx(each.mean(), abs=1e-6)
+    evaluation = evaluate_classification(
+        logits[shown].double().softmax(1).numpy(), targets[shown].numpy(), list("abc")
+    )
+    assert found["f1"] == pytest.approx(evaluation.summary(num_resamples=2)["overall"]["macro_f1"]["value"])
     pairs = [metrics.roc_auc_score(targets[shown] == k, logits[shown].softmax(1)[:, k]) for k in (0, 1)]
     assert found["auroc"] == pytest.approx(sum(pairs) / 2, abs=1e-5)
 

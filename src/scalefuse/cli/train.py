@@ -43,12 +43,15 @@ def train(
     from scalefuse.errors import ConfigError
 
     overrides = list(settings or [])
+    if val_fraction is not None and folds is not None:
+        raise ConfigError("--folds validates on every image once; leave --val-fraction out.")
     if val_fraction is not None:
         overrides.append(f"data.val_fraction={val_fraction}")
     if resume is not None:
         if output is not None:
             raise ConfigError("--resume names the folder of the run; leave --output out.")
-        from scalefuse.workflows.train import CONFIG, resume_config, resume_folds
+        from scalefuse.workflows.cross_validation import resume_folds
+        from scalefuse.workflows.train import CONFIG, resume_config
 
         begun = None if config else resume_folds(resume, overrides)
         if begun is not None:
@@ -79,7 +82,7 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
     from scalefuse.cli.console import NOTICE, err, out, progress_bar
     from scalefuse.errors import ConfigError
     from scalefuse.training.fit import Progress, TrainingInterrupted
-    from scalefuse.workflows.train import cross_validate
+    from scalefuse.workflows.cross_validation import cross_validate
     from scalefuse.workflows.train import train as run
 
     if folds is not None and config.task == "fusion":

@@ -1,5 +1,7 @@
 """A segmentation data set as a CSV file that lists images and masks, as trainings leave it behind."""
 
+import contextlib
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,8 @@ _LONGEST_SHOWN = 300  # characters of a path in a message: a quotation mark may 
 
 
 def case_rows(parts: Mapping[str, Sequence[SegmentationCase]]) -> list[dict[str, str]]:
-    """Rows of the list, with the columns :data:`COLUMNS`; of several labels, ``masks`` is ``LABEL=FILE|…``.
+    """Rows of the list, with the columns :data:`COLUMNS`; of several labels, ``masks`` is ``LABEL=FILE|…``
+    (JSON where names hold these signs).
 
     Args:
         parts: cases by split.
@@ -31,11 +34,34 @@ def case_rows(parts: Mapping[str, Sequence[SegmentationCase]]) -> list[dict[str,
     rows = []
     for split, cases in parts.items():
         for case in cases:
-            masks = [f"{label}={file.absolute()}" for label, file in case.label_masks]
-            masks += [] if case.mask is None else [str(case.mask.absolute())]
-            values = (case.name, str(case.image.absolute()), _BETWEEN.join(masks), case.group or "", split)
+            values = (case.name, str(case.image.absolute()), _cell(case), case.group or "", split)
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
+
+
+def _cell(case: SegmentationCase) -> str:
+    """The masks of a case: a file, ``LABEL=FILE|…``, or JSON where names hold these signs."""
+    labels = {label: str(file.absolute()) for label, file in case.label_masks}
+    masks = [f"{label}={file}" for label, file in labels.items()]
+    masks += [] if case.mask is None else [str(case.mask.absolute())]
+    if any(_BETWEEN in mask for mask in masks) or any("=" in label for label in labels):
+        return json.dumps(labels or masks, ensure_ascii=False)
+    return _BETWEEN.join(masks)
+
+
+def _parse_cell(text: str) -> tuple[str | None, dict[str, str]]:
+    """One mask, or the mask of each label."""
+    if text.startswith(("{", "[")):
+        with contextlib.suppress(ValueError):
+            found = json.loads(text)
+            if isinstance(found, dict):
+                return None, {label: str(file) for label, file in found.items()}
+            return next(map(str, found), None), {}
+    parts = [part for part in text.split(_BETWEEN) if part]
+    pairs = (part.partition("=") for part in parts)
+    # A label is the name of a folder; what stands before the sign in a plain path may be more.
+    labels = {label: file for label, sign, file in pairs if sign and not {"/", "\\"} & set(label)}
+    return parts[0] if parts and not labels else None, labels
 
 
 def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
@@ -69,15 +95,9 @@ def read_case_list(path: Path) -> dict[str, list[SegmentationCase]]:
                 f"{path}: line {line}: the split is {row['split']!r}, but train, val or test was expected."
             )
         image = path.parent / (row["path"] or "")
-        parts = [part for part in (row["masks"] or "").split(_BETWEEN) if part]
-        pairs = (part.partition("=") for part in parts)
-        # A label is the name of a folder; what stands before the sign in a plain path may be more.
-        labels = tuple(
-            (label, path.parent / file)
-            for label, sign, file in pairs
-            if sign and not {"/", "\\"} & set(label)
-        )
-        mask = path.parent / parts[0] if parts and not labels else None
+        plain, of_labels = _parse_cell(row["masks"] or "")
+        labels = tuple((label, path.parent / file) for label, file in of_labels.items())
+        mask = None if plain is None else path.parent / plain
         for file in (image, *(file for _, file in labels), *([] if mask is None else [mask])):
             # Unlike Path.is_file, no error for what can be no file's name.
             if not os.path.isfile(file):  # noqa: PTH113

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import BINARY, MaskClasses, read_mask
 from scalefuse.data.read import Channels, image_stem, list_images, read_image
-from scalefuse.data.segmentation import SegmentationCase
+from scalefuse.data.segmentation import MASK_ENDINGS, SegmentationCase
 from scalefuse.errors import InputError
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.inference.segmenter import Segmenter
@@ -105,10 +106,10 @@ class ModelMasks:
 class ReadyMasks:
     """Masks from files; see :class:`MeasuredMasks`.
 
-    A file is named as the image, or that with ``_mask``. Without classes masks are binary. Masks of classes
-    hold indices, as ``scalefuse predict`` writes them; where these do not fit, the values or colours of the
-    reference masks. Of several labels each has its own binary file, ``NAME_mask_LABEL`` or ``LABEL/NAME``; a
-    label without a file is nowhere on the image.
+    A file is named as the image, alone or with ``_mask``, ``_segmentation``, ``_seg`` or ``_label``. Without
+    classes masks are binary. Masks of classes hold indices, as ``scalefuse predict`` writes them; where these
+    do not fit, the values or colours of the reference masks. Of several labels each has its own binary file,
+    ``NAME_mask_LABEL`` or ``LABEL/NAME``; a label without a file is nowhere on the image.
 
     Args:
         folder: that holds the files.
@@ -168,13 +169,13 @@ class ReadyMasks:
     def _files_of(self, case: SegmentationCase) -> dict[str, Path]:
         """The file of a case, or of several labels that of each that has one."""
         if not self.multi_label:
-            file = self._files.get(case.name) or self._files.get(f"{case.name}_mask")
+            file = _one_of([one for name in _names(case.name) for one in self._files.get(name, [])])
             return {} if file is None else {"": file}
         found = {}
         for label in self.labels:
             folder = self._of_labels.get(label, {})
-            file = self._files.get(f"{case.name}_mask_{label}") or folder.get(case.name)
-            file = file or folder.get(f"{case.name}_mask")
+            inside = [one for name in _names(case.name) for one in folder.get(name, [])]
+            file = _one_of([*self._files.get(f"{case.name}_mask_{label}", []), *inside])
             if file is not None:
                 found[label] = file
         return found
@@ -184,7 +185,9 @@ class ReadyMasks:
             return self._read_labels(case)
         file = self._files_of(case).get("")
         if file is None:
-            raise InputError(f"{self.folder}: no mask named {case.name!r}.")
+            raise InputError(
+                f"{self.folder}: no mask named {case.name!r}, alone or with {', '.join(MASK_ENDINGS)}."
+            )
         if self.classes is None:
             return read_mask(file)
         plain = MaskClasses(names=self.classes.names)
@@ -219,8 +222,24 @@ def model_classes(segmenter: Segmenter) -> MaskClasses | None:
     return MaskClasses(names=segmenter.labels, multi_label=segmenter.multi_label)
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    return {image_stem(file): file for file in list_images(folder)}
+def _names(name: str) -> tuple[str, ...]:
+    return (name, *(f"{name}{ending}" for ending in MASK_ENDINGS))
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for file in list_images(folder):
+        files.setdefault(image_stem(file), []).append(file)
+    return files
+
+
+def _one_of(files: Sequence[Path]) -> Path | None:
+    if len(files) > 1:
+        raise InputError(
+            f"{files[0].parent}: {files[0].name} and {files[1].name} are both the mask of one image by name; "
+            "keep one of them."
+        )
+    return files[0] if files else None
 
 
 def _read_image(case: SegmentationCase, target: NDArray[Any], channels: Channels) -> Image:

@@ -25,6 +25,7 @@ from scalefuse.inference.segmenter import Segmentation, Segmenter
 from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
 from scalefuse.workflows.faint import FaintPictures
+from scalefuse.workflows.leftovers import leftover_notes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
 from scalefuse.workflows.several import among, several_pictures
@@ -193,6 +194,7 @@ def predict(
             # The model is the wrong one, not the pictures.
             raise misfits[0]
         result.notes += work.faint.notes()
+        result.notes += leftover_notes(output, map(image_stem, {*files} - {*result.skipped}), result.written)
         return result
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalefuse.config import ClassificationRun, FusionRun, SegmentationRun, config_yaml, load_config
+from scalefuse.config import ClassificationRun, FusionRun, config_yaml, load_config
 from scalefuse.config.loading import AnyRun
-from scalefuse.data.atomic import atomic_write, check_writable_folder, results_folder
+from scalefuse.data.atomic import atomic_write, check_writable_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.run_images import CHECK_PAGE, IMAGES, keep_images
@@ -49,27 +49,6 @@ def resume_config(run_folder: Path) -> AnyRun:
     if not path.is_file():
         raise BundleError(f"{run_folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
     return load_config(path)
-
-
-def resume_folds(folder: Path, overrides: Sequence[str] = ()) -> tuple[AnyRun, int] | None:
-    """The configuration that a cross-validation was begun with, and its number of folds.
-
-    Args:
-        folder: Of the cross-validation, with a folder for each fold.
-        overrides: Settings, as ``training.epochs=5``.
-
-    Returns:
-        What :func:`cross_validate` needs to go on; None where the folder holds no cross-validation.
-    """
-    found = sorted(folder.glob(f"fold*/{CONFIG}"))
-    if (folder / CONFIG).is_file() or not found:
-        return None
-    config = load_config(found[0], overrides)
-    if isinstance(config, FusionRun) or config.data.folds is None:
-        return None
-    data = config.data.model_copy(update={"folds": None, "fold": 1})
-    name = config.name.removesuffix(f"-fold{config.data.fold}")
-    return config.model_copy(update={"output": folder, "data": data, "name": name}), config.data.folds
 
 
 def train(
@@ -111,6 +90,10 @@ def train(
         what = "a run of another configuration" if unfinished else "a run already"
         advice = "delete the folder" if unfinished else f"go on with it (--resume {folder})"
         raise OutputError(f"{folder}: holds {what}; {advice}, or choose another (-o).")
+    if not kept.is_file() and not resume and any(folder.glob(f"fold*/{CONFIG}")):
+        raise OutputError(
+            f"{folder}: holds a cross-validation; go on with it (--resume {folder}), or choose another (-o)."
+        )
     if resume:
         if not kept.is_file():
             raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
@@ -128,7 +111,10 @@ def train(
             with atomic_write(kept) as temporary:
                 temporary.write_text(text, encoding="utf-8")
             try:
-                return _train(config, folder, resume=resume and not unfinished, report=report, say=say)
+                begun = resume or unfinished
+                return _train(
+                    config, folder, resume=resume and not unfinished, report=report, say=say, begun=begun
+                )
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -152,7 +138,9 @@ def _train(
     resume: bool,
     report: Callable[[Progress], None] | None,
     say: Callable[[str], None],
+    begun: bool,
 ) -> TrainResult:
+    """Train, and clear up where nothing came of it, unless an earlier command had ``begun`` the run."""
     try:
         if isinstance(config, FusionRun):
             return _train_fusion(config, folder, resume=resume, report=report, say=say)
@@ -164,7 +152,7 @@ def _train(
 
         return train_segmentation(config, folder, resume=resume, report=report, say=say)
     except BaseException as error:
-        if not _has_checkpoint(folder) and not resume:
+        if not has_checkpoint(folder) and not begun:
             # Nothing was trained: leave no folder that looks like a run, nor the page of a check, unless that
             # is what the error is about.
             page = [] if CHECK_PAGE in str(error) else [CHECK_PAGE]
@@ -187,66 +175,9 @@ def _check_init(source: str) -> None:
         )
 
 
-def _has_checkpoint(folder: Path) -> bool:
+def has_checkpoint(folder: Path) -> bool:
     """Whether a run can go on."""
     return (folder / "checkpoints" / "last.ckpt").is_file()
-
-
-def cross_validate(
-    config: SegmentationRun | ClassificationRun,
-    folds: int,
-    *,
-    report: Callable[[Progress], None] | None = None,
-    say: Callable[[str], None] | None = None,
-) -> list[TrainResult]:
-    """Train once per fold, into ``fold1``, ``fold2``, … of the run folder; no group is on both sides.
-
-    Writes ``folds.csv`` with the validation measures of every fold. The bundles make an ensemble for
-    ``scalefuse predict``.
-
-    Args:
-        config: The run.
-        folds: Number of folds, 2 or more.
-        report: As for :func:`train`.
-        say: As for :func:`train`.
-
-    Raises:
-        ConfigError: Fewer than two folds.
-        InputError: A fold cannot be trained or measured on: it holds no object, one class only, or a class
-            that its training part lacks.
-    """
-    from scalefuse.report.tables import write_csv
-
-    if folds < 2:
-        raise ConfigError(f"Cross-validation needs 2 or more folds, but got {folds}.")
-    if isinstance(config, SegmentationRun):
-        from scalefuse.workflows.train_segmentation import require_foreground
-
-        # Before hours go into the first fold.
-        for number in range(1, folds + 1):
-            part = config.data.model_copy(update={"folds": folds, "fold": number})
-            require_foreground(config.model_copy(update={"data": part}))
-    else:
-        from scalefuse.workflows.train_classification import check_folds, resolve_classes
-
-        check_folds(resolve_classes(config), folds)
-    results = []
-    # A first fold that cannot start leaves no empty folder behind.
-    with results_folder(config.run_folder) as parent:
-        for number in range(1, folds + 1):
-            folder = parent / f"fold{number}"
-            if say is not None:
-                say(f"fold {number} of {folds}")
-            data = config.data.model_copy(update={"folds": folds, "fold": number})
-            fold = config.model_copy(
-                update={"output": folder, "data": data, "name": f"{config.name}-fold{number}"}
-            )
-            # A fold that was stopped goes on from its last epoch; a finished one is only measured again.
-            started = _has_checkpoint(folder)
-            results.append(train(fold, resume=started, report=report, say=say))
-        rows = [{"fold": number, **result.metrics} for number, result in enumerate(results, start=1)]
-        write_csv(parent / "folds.csv", rows)
-    return results
 
 
 def _check_same(new: AnyRun, old: AnyRun) -> None:

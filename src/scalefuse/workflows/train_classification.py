@@ -143,7 +143,7 @@ def train_classification(
 
     data, training = config.data, config.training
     if data.check:
-        _check(config, folder, say)
+        check_data(config, folder, say)
     found = read_data(config)
     cases, val_cases = find_cases(config, found)
     _check_decision(config, found, val_cases)
@@ -374,7 +374,8 @@ def check_initial(source: str, classes: Sequence[str], *, new_head: bool = False
         )
 
 
-def _check(config: ClassificationRun, folder: Path, say: Callable[[str], None]) -> None:
+def check_data(config: ClassificationRun, folder: Path, say: Callable[[str], None]) -> None:
+    """Say what a check of the data finds, with a page in the folder; raise ``InputError`` on errors."""
     from scalefuse.data.check_classification import check_classification
     from scalefuse.data.check_findings import with_drawn_leaks
     from scalefuse.report.data_check import write_data_check_html
@@ -393,6 +394,6 @@ def _check(config: ClassificationRun, folder: Path, say: Callable[[str], None]) 
     write_data_check_html(check, folder / CHECK_PAGE, pictures=pictures)
     if check.has_errors:
         raise InputError(
-            f"{config.data.source}: the data check found errors (above and in {folder / CHECK_PAGE}); "
-            "mend the data, or leave the check out with --set data.check=false."
+            f"{config.data.source}: the data check found errors (above and in {folder / CHECK_PAGE}), first of all "
+            f"{check.findings[0].message} Mend the data, or leave the check out with --set data.check=false."
         )

@@ -145,7 +145,7 @@ def train_segmentation(
     if few := few_note(len(val_cases), data.folds):
         say(few)
     if data.check:
-        _check(config, folder, say, cases, val_cases)
+        check_data(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
     keep_images(folder, case_rows({"train": cases, "val": val_cases}), resume=resume)
     channels = config.network.in_channels
@@ -286,13 +286,25 @@ def _fit_on_validation(
     return info.model_copy(update=update), means
 
 
-def _check(
+def check_data(
     config: SegmentationRun,
     folder: Path,
     say: Callable[[str], None],
     cases: Sequence[SegmentationCase],
     val_cases: Sequence[SegmentationCase],
 ) -> None:
+    """Check the data of a run, say what was found, and write it as a page into the folder.
+
+    Args:
+        config: The run.
+        folder: Where the page goes.
+        say: Called with a line for each finding.
+        cases: What is trained on, to find copies that the split drawn for this training tore apart.
+        val_cases: What is validated on.
+
+    Raises:
+        InputError: The data have errors.
+    """
     from scalefuse.data.check_findings import with_drawn_leaks
     from scalefuse.data.check_segmentation import check_segmentation
     from scalefuse.report.data_check import write_data_check_html
@@ -316,6 +328,6 @@ def _check(
     write_data_check_html(check, folder / CHECK_PAGE)
     if check.has_errors:
         raise InputError(
-            f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}); "
-            "mend the data, or leave the check out with --set data.check=false."
+            f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}), first of all "
+            f"{check.findings[0].message} Mend the data, or leave the check out with --set data.check=false."
         )
