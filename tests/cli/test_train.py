@@ -290,7 +290,7 @@ def test_what_cannot_go_on_is_not_taken_away(refused, config_file, tmp_path):
     text = config_yaml(load_config(home / "c.yaml", [f"output={run}"]))
     (run / "config.yaml").write_text(text)
     home.rename(tmp_path / "elsewhere")
-    assert "no such folder" in refused("train", "--resume", run)
+    assert "no such file or folder" in refused("train", "--resume", run)
     assert (run / "config.yaml").read_text() == text
 
 

@@ -394,6 +394,6 @@ def check_data(config: ClassificationRun, folder: Path, say: Callable[[str], Non
     write_data_check_html(check, folder / CHECK_PAGE, pictures=pictures)
     if check.has_errors:
         raise InputError(
-            f"{config.data.source}: the data check found errors (above and in {folder / CHECK_PAGE}), first of all "
+            f"{config.data.source}: the data check found errors (above and in {folder / CHECK_PAGE}), first: "
             f"{check.findings[0].message} Mend the data, or leave the check out with --set data.check=false."
         )

@@ -328,6 +328,6 @@ def check_data(
     write_data_check_html(check, folder / CHECK_PAGE)
     if check.has_errors:
         raise InputError(
-            f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}), first of all "
+            f"{data.folder}: the data check found errors (above and in {folder / CHECK_PAGE}), first: "
             f"{check.findings[0].message} Mend the data, or leave the check out with --set data.check=false."
         )
