@@ -227,7 +227,11 @@ def test_explanations_by_occlusion_are_those_of_the_classifier(cli, bundle, tree
     image = read_image(tree / "top.png")
     found = Classifier.from_bundle(load_bundle(bundle)).explain(image, class_index=1, method="occlusion")
     drawn = read_image(tmp_path / "top_explanation.png").pixels
-    np.testing.assert_array_equal(drawn, heat_overlay(image.pixels, found.map))
+    # The command prepares the network for many pictures: a value on the edge between two whole numbers may
+    # fall to either side.
+    difference = np.abs(drawn.astype(int) - heat_overlay(image.pixels, found.map))
+    assert difference.max() <= 1
+    assert (difference == 0).mean() > 0.995
     gradients = ("--explain", "--explain-by", "grad-cam", "--class", LABELS[1], "-o", tmp_path / "gradients")
     assert cli("predict", bundle, tree / "top.png", *gradients).code == 0
     assert (read_image(tmp_path / "gradients" / "top_explanation.png").pixels != drawn).any()
