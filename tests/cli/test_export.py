@@ -11,11 +11,13 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 
 def test_a_model_is_exported(cli, model, tmp_path):
-    done = cli("export", model, "--to", "onnx", "-o", tmp_path / "out", "--size", 32, 48, "--batch", 1)
+    done = cli(
+        "export", model, "--to", "onnx", "-o", tmp_path / "new" / "out", "--size", 32, 48, "--batch", 1
+    )
     assert done.code == 0, done.err
     assert "picture fused" in done.out
     assert "pixels within 1: 1.0000" in done.out
-    record = json.loads((tmp_path / "out" / "export.json").read_text())
+    record = json.loads((tmp_path / "new" / "out" / "export.json").read_text())
     assert record["graphs"][0]["inputs"][0]["shape"] == [1, 1, 32, 48]
     # Nothing but the command's own lines: no warnings of the packages that it uses.
     assert done.err.splitlines() == [
@@ -41,13 +43,12 @@ def test_what_is_refused(refused, model, folders, tmp_path, monkeypatch):
 
 
 def test_sigterm_leaves_nothing_unfinished(started, model, tmp_path):
-    process = started("export", model, "--to", "onnx", "-o", tmp_path / "out", "--size", 32, 48)
+    process = started("export", model, "--to", "onnx", "-o", tmp_path / "new" / "out", "--size", 32, 48)
     begun = []
     for line in process.stderr:
         if line.startswith("Tracing the decoder"):
-            begun = list(tmp_path.glob(".unfinished-*"))
+            begun = list((tmp_path / "new").glob(".unfinished-*"))
             process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     assert begun
-    assert not (tmp_path / "out").exists()
-    assert not list(tmp_path.glob(".unfinished-*"))
+    assert not (tmp_path / "new").exists()
