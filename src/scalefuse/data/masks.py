@@ -67,7 +67,10 @@ class MaskClasses(Schema):
             raise ValueError("the names must differ from one another")
         for name in self.names:
             if re.search(r"[/\\\x00-\x1f]", name):
-                raise ValueError(f"files are named by the classes, so that {name!r} cannot hold '/' or '\\'")
+                raise ValueError(
+                    f"files are named by the classes, so that {name!r} cannot hold '/', '\\' or a control "
+                    "character; write another sign, such as '-'"
+                )
         if self.values is not None and self.colours is not None:
             raise ValueError("give values or colours, not both")
         if self.multi_label and (self.values is not None or self.colours is not None):
