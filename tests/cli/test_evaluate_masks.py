@@ -83,6 +83,60 @@ def test_colours_of_the_reference_come_from_options_or_a_configuration(cli, data
     assert values(tmp_path / "a", "cup") == pytest.approx(expected)
 
 
+def notes_of(folder):
+    return json.loads((folder / "summary.json").read_text())["notes"]
+
+
+@pytest.mark.parametrize(
+    ("named", "values_of_masks"),
+    [
+        # The first mask could hold indices too; the second tells.
+        ("background=0,a=2,b=4", [(0, 2), (0, 2, 4)]),
+        ("background=255,a=0", [(0, 255), (0, 255)]),
+        ("background=0,a=3,b=1,c=2", [(0, 1, 3), (0, 1, 2, 3)]),
+    ],
+)
+def test_masks_are_read_alike_and_as_they_were_named(cli, tmp_path, named, values_of_masks):
+    pictures = [np.resize(np.array(numbers, np.uint8), SIZE) for numbers in values_of_masks]
+    write(tmp_path / "data/images", [np.full((*SIZE, 3), 100, np.uint8)] * 2)
+    for folder in ("data/masks", "made"):
+        write(tmp_path / folder, pictures)
+    command = ("evaluate", tmp_path / "data", "--masks", tmp_path / "made", "--classes", named)
+    done = cli(*command, "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    for label in named.split(",")[1:]:
+        assert values(tmp_path / "out", label.partition("=")[0]) == [1, 1]
+    # Where both readings fit all masks, that is said.
+    notes = notes_of(tmp_path / "out")
+    assert ["would fit class indices too" in note for note in notes] == ([] if "b=4" in named else [True])
+
+
+def test_masks_named_as_predict_names_them_hold_indices(cli, tmp_path):
+    indices = np.resize(np.array([0, 1, 2], np.uint8), SIZE)
+    write(tmp_path / "data/images", [np.full((*SIZE, 3), 100, np.uint8)])
+    write(tmp_path / "data/masks", [np.array([0, 2, 1], np.uint8)[indices]])
+    write(tmp_path / "made", [indices], "{}_mask.png")
+    command = ("evaluate", tmp_path / "data", "--masks", tmp_path / "made")
+    done = cli(*command, "--classes", "background=0,a=2,b=1", "-o", tmp_path / "out")
+    assert done.code == 0, done.text
+    assert values(tmp_path / "out", "a") == values(tmp_path / "out", "b") == [1]
+    (note,) = notes_of(tmp_path / "out")
+    assert "read as class indices" in note
+    assert "name the files as the images" in note
+
+
+def test_masks_in_two_codings_are_refused_where_one_could_be_either(cli, tmp_path):
+    either, indices, named = (np.resize(np.array(one, np.uint8), SIZE) for one in ((0, 2), (0, 1), (0, 2, 4)))
+    write(tmp_path / "data/images", [np.full((*SIZE, 3), 100, np.uint8)] * 3)
+    write(tmp_path / "data/masks", [np.resize(np.array((0, 2, 4), np.uint8), SIZE)] * 3)
+    write(tmp_path / "made", [either, indices, named])
+    command = ("evaluate", tmp_path / "data", "--masks", tmp_path / "made")
+    done = cli(*command, "--classes", "background=0,a=2,b=4", "-o", tmp_path / "out")
+    assert done.code == 2
+    assert "give masks that are all alike" in done.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("layout", ["{}_mask_LABEL.png", "LABEL/{}.png"])
 def test_masks_of_labels(cli, data, tmp_path, layout):
     target, found = masks()

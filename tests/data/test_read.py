@@ -93,6 +93,30 @@ def test_tiff_white_is_zero_palette_and_cmyk(tmp_path):
     assert np.abs(read_image(tmp_path / "ink.tif").pixels.astype(int) - by_pillow).max() <= 1
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "jpeg"])
+def test_luma_and_chroma_in_tiff_become_rgb(tmp_path, compression):
+    pixels = np.repeat(np.repeat(random_pixels((2, 3, 3), np.uint8), 8, axis=0), 8, axis=1)
+    PillowImage.fromarray(pixels).convert("YCbCr").save(tmp_path / "a.tif", compression=compression)
+    by_pillow = np.asarray(PillowImage.open(tmp_path / "a.tif").convert("RGB")).astype(int)
+    assert np.abs(read_image(tmp_path / "a.tif").pixels.astype(int) - by_pillow).max() <= 1
+    if compression == "jpeg":
+        return
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags[530].overwrite((2, 2))
+    with pytest.raises(InputError, match=r"a\.tif: luma and chroma .* convert it to RGB"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_greys_of_few_bits_go_from_black_to_white(tmp_path, bits, photometric):
+    pixels = random_pixels((8, 9), np.uint8) % 2**bits
+    tifffile.imwrite(tmp_path / "a.tif", pixels, bitspersample=bits, photometric=photometric)
+    found = read_image(tmp_path / "a.tif").pixels
+    np.testing.assert_array_equal(found, np.asarray(PillowImage.open(tmp_path / "a.tif")))
+    assert (found.min(), found.max(), found.dtype) == (0, 255, np.uint8)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -103,6 +103,43 @@ def test_palette_indices_count_unless_colours_are_named(tmp_path):
     assert read_mask(tmp_path / "m.png", turned).tolist() == [[2, 1, 0]]
 
 
+def test_palette_indices_are_turned_as_the_picture_is(tmp_path):
+    indices = np.zeros((20, 30), np.uint8)
+    indices[2:5, 3:10] = 1
+    picture = Pillow.fromarray(indices, mode="P")
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "m.png", exif=exif)
+    found = read_mask(tmp_path / "m.png", MaskClasses(names=("a", "b")))
+    np.testing.assert_array_equal(found, np.rot90(indices, -1))
+    np.testing.assert_array_equal(found > 0, read_image(tmp_path / "m.png").pixels[..., 0] > 0)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_masks_of_few_bits(tmp_path, bits, suffix):
+    """As numbers, though such pictures go from black to white."""
+
+    def write(name, pixels):
+        if suffix == ".png":
+            Pillow.fromarray(pixels).save(tmp_path / (name + suffix), bits=bits)
+        else:
+            tifffile.imwrite(tmp_path / (name + suffix), pixels, bitspersample=bits, photometric=1)
+        return tmp_path / (name + suffix)
+
+    indices, top = np.array([[0, 1, 2], [2, 1, 0]], np.uint8), 2**bits - 1
+    three = MaskClasses(names=("a", "b", "c"))
+    np.testing.assert_array_equal(read_mask(write("indices", indices), three), indices)
+    for value in (1, top):
+        file = write(f"binary{value}", (indices > 0) * np.uint8(value))
+        np.testing.assert_array_equal(read_mask(file), indices > 0)
+    # Values may also be named as a viewer shows them.
+    shown = MaskClasses(names=("a", "b"), values=(0, 255))
+    file = write("shown", (indices > 0) * np.uint8(top))
+    np.testing.assert_array_equal(read_mask(file, shown), indices > 0)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [(np.array([[0.0, 0.4]], np.float32), "fractions"), (np.array([[-1, 1]], np.int16), "from -1 to 1")],

@@ -228,6 +228,12 @@ class Constant(nn.Module):
         (lambda make: make(Constant(1.0)).predict(pictures(1)), BundleError, r"\(1, 2\)"),
         (lambda make: make(Constant(1.0, float("nan"))).predict(pictures(1)), BundleError, "NaN"),
         (lambda make: make(Constant(1.0, 2.0)).predict(pictures(1)[0]), InputError, "put it into a list"),
+        # Its rows are no pictures.
+        (
+            lambda make: make(Constant(1.0, 2.0)).predict(np.zeros((64, 50, 3), np.uint8)),
+            InputError,
+            "put it into a list",
+        ),
         (
             lambda make: make(Constant(1.0, 2.0)).predict([np.zeros((1, 1), np.uint8)]),
             InputError,

@@ -149,6 +149,32 @@ def test_stopping_in_the_first_epoch_is_said(tmp_path):
     assert said == ["stopped early after epoch 1: val/measure was not better for 1 validation(s)"]
 
 
+class Losing(Steep):
+    """Logs given training losses."""
+
+    def __init__(self, values):
+        super().__init__(fused=False)
+        self.values = values
+
+    def training_step(self, batch, batch_idx):
+        value = torch.tensor(self.values[self.current_epoch])
+        self.log("train/loss", value, on_step=False, on_epoch=True, batch_size=1)
+        return self.weight.sum()
+
+
+@pytest.mark.parametrize("validate_every", [1, 2, 5])
+def test_without_validation_the_training_loss_decides_after_every_epoch(tmp_path, validate_every):
+    config = TrainingConfig(
+        epochs=9, precision="fp32", ema_decay=None, early_stop_patience=2, validate_every=validate_every
+    )
+    said = []
+    options = {"monitor": "val/measure", "mode": "max", "say": said.append}
+    losses = Losing([3.0, 1.0, 2.0, 2.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+    best = fit(losses, DataLoader([0]), None, config, tmp_path, **options)
+    assert (best.name, torch.load(best, weights_only=True)["epoch"]) == ("best.ckpt", 1)
+    assert said == ["stopped early after epoch 4: train/loss was not better for 2 validation(s)"]
+
+
 def test_patience_may_change_when_a_run_goes_on(tmp_path):
     config = TrainingConfig(epochs=20, precision="fp32", ema_decay=None, early_stop_patience=3)
     options = {"monitor": "val/measure", "mode": "max"}

@@ -216,3 +216,16 @@ def _from_array(pixels: NDArray[Any]) -> Image:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise InputError("The picture holds NaN or infinite values, but all must be finite; replace them.")
     return Image(pixels)
+
+
+def is_single(images: object) -> bool:
+    """Whether what should be several pictures is one of them, whose rows must not be taken for pictures.
+
+    Example:
+        >>> is_single(np.zeros((64, 50, 3))), is_single(np.zeros((8, 64, 50)))
+        (True, False)
+    """
+    if isinstance(images, np.ndarray):
+        # Nobody's grey pictures are three or four pixels wide.
+        return images.ndim < 3 or images.shape[2:] in ((3,), (4,))
+    return isinstance(images, Image)

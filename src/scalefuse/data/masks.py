@@ -12,6 +12,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.data.soft_edges import RING_TOLERANCE, has_soft_edges
+from scalefuse.data.stored_numbers import grey_step, palette_indices
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
@@ -192,9 +193,16 @@ def decode_mask(
     if classes is not None and classes.colours is not None:
         return _from_colours(image, classes)
     values = _grey_values(image, path or image.source)
+    step = grey_step(path or image.source, image.kind)
     if classes is not None:
+        # A file of 2 or 4 bits is read as a picture from black to white, but may hold small numbers.
+        stored = values // step
+        if step > 1 and set(np.unique(stored).tolist()) <= set(classes.file_values):
+            values = stored
         return _from_values(values, image, classes)
     top = int(values.max())
+    if top == step > 1:
+        values, top = values // step, 1
     foreground: NDArray[np.bool_] = values > top // 2
     if not image.is_lossy and top in (0, 1, 255, 65535) and bool((foreground * top == values).all()):
         return foreground.astype(np.uint8)
@@ -270,7 +278,7 @@ def _label_folders(case: SegmentationCase) -> str:
 def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
     pixels = image.pixels
     if pixels.ndim == 3:
-        indices = _palette_indices(path) if image.kind == "png" and path is not None else None
+        indices = palette_indices(path) if image.kind == "png" and path is not None else None
         same = bool((pixels[..., :1] == pixels[..., 1:]).all())
         if indices is not None and (not same or indices.max() <= 1):
             pixels = indices
@@ -295,15 +303,6 @@ def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
             "were expected; give another mask."
         )
     return pixels.astype(np.int64)
-
-
-def _palette_indices(path: Path) -> NDArray[Any] | None:
-    from PIL.PngImagePlugin import PngImageFile
-
-    if not path.is_file():
-        return None
-    with path.open("rb") as handle, PngImageFile(handle) as picture:
-        return np.array(picture) if picture.mode == "P" else None
 
 
 def _from_values(values: NDArray[np.int64], image: Image, classes: MaskClasses) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from scalefuse.errors import InputError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _MAX_WEBP = 2 * 89_478_485
 """Pillow's own limit, which its WebP plugin applies before a size can be asked for."""
 
@@ -73,7 +73,7 @@ def read_picture(path: Path, head: bytes) -> Image:
                 )
             pixels = _decode_png16(data) if kind == "png" and data[24] == 16 else _decode_8_bit(picture)
             # Read after the pixels, since PNG may carry its EXIF block behind them.
-            turn = picture.getexif().get(_EXIF_ORIENTATION, 1)
+            turn = picture.getexif().get(EXIF_ORIENTATION, 1)
     except InputError:
         raise
     except MemoryError:

@@ -14,6 +14,10 @@ from scalefuse.data.read import Channels, channels_hint, check_size, other_chann
 from scalefuse.errors import ChannelsError, InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
+_DECODED_TO_RGB = {6, 7, 34892, 33007}
+"""Compressions, all of the JPEG family, whose decoder makes RGB of luma and chroma."""
+_REFERENCE = (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)  # fractions: black and white of each channel
+_LUMA_WEIGHTS = (299, 1000, 587, 1000, 114, 1000)
 _REDUCED_COPY = 1
 _TRANSPARENCY = {1, 2}  # kinds of extra samples
 _MM = {
@@ -181,6 +185,7 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     too_few = len(page.dataoffsets) < math.prod(page.chunked)
     if too_few or end > path.stat().st_size or 0 in page.databytecounts:
         raise InputError(f"{path}: damaged or truncated TIFF file (pixels are missing); copy it again.")
+    _check_colour_coding(path, page)
     pixels: NDArray[Any] = np.asarray(page.asarray(maxworkers=1))
     # Channels may be stored one after another; axes of length one may be left out.
     pixels = pixels.reshape(samples, height, width) if page.planarconfig == 2 else pixels
@@ -190,6 +195,10 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
     if pixels.dtype.kind not in "uif":
         raise InputError(f"{path}: holds {pixels.dtype} numbers, but integers or real numbers were expected.")
     photometric = int(page.photometric)
+    bits = page.bitspersample
+    if photometric != _PALETTE and not many and pixels.dtype == np.uint8 and bits < 8:
+        # As of PNG: the largest number that the file can hold is white.
+        pixels = np.rint(pixels * (255 / (2**bits - 1))).astype(np.uint8)
     if many:
         return np.ascontiguousarray(_negative(pixels) if photometric == _WHITE_IS_ZERO else pixels)
     if photometric == _PALETTE and page.colormap is not None:
@@ -207,6 +216,8 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
         return np.ascontiguousarray(_negative(pixels[..., 0]))
     if photometric == _BLACK_IS_ZERO and samples <= 2:
         return drop_alpha(pixels[..., :1])
+    if photometric == _YCBCR and samples in (3, 4) and int(page.compression) not in _DECODED_TO_RGB:
+        return _ycbcr_to_rgb(drop_alpha(pixels))
     if photometric in (_RGB, _YCBCR) and samples in (3, 4):
         return drop_alpha(pixels)
     raise InputError(
@@ -229,6 +240,32 @@ def _is_picture(page: Any) -> bool:
         or (photometric == _SEPARATED and samples in (4, 5))
         or (samples == 2 and transparent)
     )
+
+
+def _check_colour_coding(path: Path, page: Any) -> None:
+    """Refuse luma and chroma that are neither decoded to RGB nor coded as TIFF 6.0 does by default."""
+    if int(page.photometric) != _YCBCR or int(page.compression) in _DECODED_TO_RGB:
+        return
+    usual = all(
+        np.allclose(np.divide(found[::2], found[1::2]), np.divide(default[::2], default[1::2]))
+        for found, default in (
+            (page.tags.valueof(532, _REFERENCE), _REFERENCE),
+            (page.tags.valueof(529, _LUMA_WEIGHTS), _LUMA_WEIGHTS),
+        )
+    )
+    if not usual or page.bitspersample != 8 or page.subsampling not in (None, (1, 1)):
+        raise InputError(
+            f"{path}: luma and chroma (YCbCr), but not those of JPEG at full resolution; convert it to RGB "
+            "before."
+        )
+
+
+def _ycbcr_to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Luma and chroma of TIFF 6.0, section 21, in its default coding, to RGB."""
+    from scalefuse.data.colour import from_luma_chroma
+
+    luma, chroma = pixels[..., 0] / 255, (pixels[..., 1:].astype(np.float64) - 128) / 255
+    return np.rint(from_luma_chroma(luma, chroma, gamut="clip") * 255).astype(np.uint8)
 
 
 def _cmyk_to_rgb(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scalefuse.data.classification_input import ClassificationPreprocessing, prepare, standardise
+from scalefuse.data.classification_input import ClassificationPreprocessing, is_single, prepare, standardise
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.errors import BundleError, InputError
@@ -341,7 +341,7 @@ class Classifier:
             )
 
     def _batches(self, images: Iterable[Image | NDArray[Any]]) -> Iterator[Tensor]:
-        if isinstance(images, Image) or (isinstance(images, np.ndarray) and images.ndim < 3):
+        if is_single(images):
             raise InputError("Expected several pictures, but got one; put it into a list.")
         batch: list[Tensor] = []
         for image in images:

@@ -220,7 +220,8 @@ def fit(
             devices=1,
             max_epochs=config.epochs,
             precision="bf16-mixed" if computed_in == "bf16" else "32-true",
-            check_val_every_n_epoch=config.validate_every,
+            # Without validation the best and the patience are looked at where validations would end.
+            check_val_every_n_epoch=1 if val is None else config.validate_every,
             callbacks=callbacks,
             logger=[
                 _csv_logger(run_folder, finished_epoch),

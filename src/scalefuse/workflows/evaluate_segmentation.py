@@ -85,8 +85,9 @@ def evaluate(
         models: Bundles that segment; of several, probabilities are averaged. With ``predictions``, one that
             names the classes.
         predictions: Folder of masks to measure instead, named as the images or with ``_mask`` added. Masks of
-            several classes hold their indices, as ``scalefuse predict`` writes them, or what the reference
-            masks hold; of several labels there is a file ``NAME_mask_LABEL`` or ``LABEL/NAME`` for each.
+            several classes hold their indices, as ``scalefuse predict`` writes them, or, all alike, what the
+            reference masks hold; of several labels there is a file ``NAME_mask_LABEL`` or ``LABEL/NAME`` for
+            each.
         classes: Names, perhaps with values or colours, of the classes in the masks, as
             :meth:`~scalefuse.data.masks.MaskClasses.parse` reads them; where None, those of the model, with
             the values or colours that it was trained on, or binary.
@@ -130,7 +131,7 @@ def evaluate(
         named = _named_classes((), classes, config, cases)
         masks = ModelMasks(segmenter, trained_classes(bundles) if named is None else named)
     else:
-        masks = ReadyMasks(predictions, _named_classes(models, classes, config, cases))
+        masks = ReadyMasks(predictions, _named_classes(models, classes, config, cases), cases)
     if not cases:
         raise InputError(f"{folder}: the split {name!r} has no images with masks; nothing can be measured.")
     if on_start is not None:

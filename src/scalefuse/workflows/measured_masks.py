@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from scalefuse.errors import InputError
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.inference.segmenter import Segmenter
 from scalefuse.workflows.faint import FaintPictures
+from scalefuse.workflows.mask_coding import MaskCoding
 from scalefuse.workflows.places import Places
 
 Spacing = tuple[float, float] | None
@@ -107,19 +109,24 @@ class ReadyMasks:
     """Masks from files; see :class:`MeasuredMasks`.
 
     A file is named as the image, alone or with ``_mask``, ``_segmentation``, ``_seg`` or ``_label``. Without
-    classes masks are binary. Masks of classes hold indices, as ``scalefuse predict`` writes them; where these
-    do not fit, the values or colours of the reference masks. Of several labels each has its own binary file,
+    classes masks are binary. Masks of classes hold indices, as ``scalefuse predict`` writes them, or the
+    values or colours of the reference masks, all of them alike; see
+    :class:`~scalefuse.workflows.mask_coding.MaskCoding`. Of several labels each has its own binary file,
     ``NAME_mask_LABEL`` or ``LABEL/NAME``; a label without a file is nowhere on the image.
 
     Args:
         folder: that holds the files.
         classes: what they hold; None for binary masks.
+        cases: what will be measured.
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, or masks of which some can only be indices, some cannot be, and some could
+            be either.
     """
 
-    def __init__(self, folder: Path, classes: MaskClasses | None) -> None:
+    def __init__(
+        self, folder: Path, classes: MaskClasses | None, cases: Sequence[SegmentationCase] = ()
+    ) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folder of the masks to measure.")
         self.folder, self.classes = folder, classes
@@ -134,6 +141,9 @@ class ReadyMasks:
             if self.multi_label
             else {}
         )
+        self._coding = None if classes is None or self.multi_label else MaskCoding(classes)
+        if self._coding is not None:
+            self._coding.decide(self._single_files(cases))
 
     def probability(self, case: SegmentationCase, target: NDArray[Any]) -> tuple[NDArray[Any], Spacing]:
         """See :class:`MeasuredMasks`.
@@ -164,7 +174,13 @@ class ReadyMasks:
 
     def notes(self) -> list[str]:
         """See :class:`MeasuredMasks`."""
-        return self._places.notes()
+        return [*([] if self._coding is None else self._coding.notes()), *self._places.notes()]
+
+    def _single_files(self, cases: Sequence[SegmentationCase]) -> Iterator[Path]:
+        for case in cases:
+            # Two files of one name are that case's failure, when it is measured.
+            with suppress(InputError):
+                yield from self._files_of(case).values()
 
     def _files_of(self, case: SegmentationCase) -> dict[str, Path]:
         """The file of a case, or of several labels that of each that has one."""
@@ -188,18 +204,7 @@ class ReadyMasks:
             raise InputError(
                 f"{self.folder}: no mask named {case.name!r}, alone or with {', '.join(MASK_ENDINGS)}."
             )
-        if self.classes is None:
-            return read_mask(file)
-        plain = MaskClasses(names=self.classes.names)
-        # predict writes two classes as 0 and 255.
-        tries = [*([None] if len(self.labels) == 2 else []), plain, self.classes]
-        for number, classes in enumerate(tries):
-            try:
-                return read_mask(file, classes)
-            except InputError:
-                if number == len(tries) - 1:
-                    raise
-        raise AssertionError("the last try returns or raises")
+        return read_mask(file) if self._coding is None else self._coding.read(file)
 
     def _read_labels(self, case: SegmentationCase) -> NDArray[Any]:
         found = {label: read_mask(file) for label, file in self._files_of(case).items()}

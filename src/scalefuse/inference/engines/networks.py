@@ -46,6 +46,13 @@ class LazyPart:
                 self._run = self._run or self._backend.compile(self._part)
         return self._run(*inputs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, perhaps in another process, compiles for itself.
+        return {**self.__dict__, "_run": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
 
 class FusionParts:
     """DILRAN as a :class:`~scalefuse.inference.fuser.FusionEngine`.
@@ -153,6 +160,13 @@ class ClassifierParts:
             images = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
         logits: Tensor = run(images)
         return logits[: len(images) - max(0, missing)].cpu()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, perhaps in another process, compiles for itself.
+        return {**self.__dict__, "_graphs": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def _graph(self, images: Tensor) -> tuple[int, Compiled]:
         """The number of images that the graph takes (0 for any), and the graph."""
