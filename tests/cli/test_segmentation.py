@@ -190,6 +190,17 @@ def test_a_model_of_other_channels_than_all_pictures(dataset: Path, tmp_path: Pa
     assert (tmp_path / "out" / "fits_mask.png").is_file()
 
 
+def test_pictures_of_more_channels_than_the_model(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "in" / name, np.zeros((40, 40, 4), np.uint8), photometric="minisblack",
+                         planarconfig="contig")  # fmt: skip
+    done = run("predict", bundle, tmp_path / "in", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "train a model of 4 channels (network.in_channels)" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_picture_without_its_objects_leaves_nothing(
     bundle: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +282,9 @@ def test_pictures_of_one_name_fail_and_folders_inside_are_said(
     done = run("predict", bundle, source, "-o", tmp_path / "out")
     assert done.returncode == 3
     said = " ".join(done.stderr.split())
-    assert "two.png and two.tif would be written under the same name; rename them, or keep one." in said
+    assert "2 of 3 failed" in said
+    for one, other in (("two.png", "two.tif"), ("two.tif", "two.png")):
+        assert f"{one} would be written under the same name as {other}; rename it, or keep one." in said
     assert "pictures in the folders inside ('more') are left out." in said
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["good_mask.png", "good_overlay.png"]
     for name in ("good.png", "two.tif", "two.png"):

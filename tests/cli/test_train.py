@@ -197,6 +197,27 @@ def test_a_finished_run_goes_on_when_it_gets_longer(cli, config_file, tmp_path):
     assert {int(line["epoch"]) for line in logged(run)} == {0, 1}
 
 
+def test_a_run_is_not_made_shorter(cli, config_file, tmp_path):
+    run = tmp_path / "run"
+    cli("train", config_file, "-o", run, "--set", "training.epochs=3")
+    before = {name: (run / name).read_bytes() for name in ("config.yaml", "metrics.csv")}
+    for epochs in (1, 2):
+        done = cli("train", "--resume", run, "--set", f"training.epochs={epochs}")
+        assert done.code == 2
+        expected = f"3 epochs are done, but training.epochs is {epochs}; leave it out, or give 3"
+        assert expected in " ".join(done.err.split())
+    assert {name: (run / name).read_bytes() for name in before} == before
+    done = cli("train", "--resume", run)
+    assert done.code == 0, done.text
+    assert "all 3 epochs were done already" in done.err
+
+
+def test_a_resumed_run_has_its_own_configuration(cli, config_file, tmp_path):
+    done = cli("train", config_file, "--resume", tmp_path / "run")
+    assert done.code == 2
+    assert "--resume takes the run's own configuration; leave" in " ".join(done.err.split())
+
+
 def test_early_stop(cli, config_file, tmp_path):
     settings = (
         "training.epochs=9",
@@ -326,9 +347,8 @@ def test_no_room_for_a_checkpoint(refused, cli, config_file, tmp_path):
     assert cli("train", config_file, "-o", tmp_path / "run").code == 0
 
 
-def test_resume_without_a_run(refused, config_file, tmp_path):
+def test_resume_without_a_run(refused, tmp_path):
     assert "no run to resume" in refused("train", "--resume", tmp_path / "none")
-    assert "no run to resume" in refused("train", config_file, "--resume", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 

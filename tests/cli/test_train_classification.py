@@ -182,10 +182,10 @@ def test_a_training_without_enough_memory_says_what_to_lower(refused, config_fil
     assert "ran out of memory. Lower training.batch_size" in line
 
 
-def test_resuming_needs_the_same_settings(refused, config_file, undisturbed):
-    line = refused("train", config_file, "--resume", undisturbed, "--set", "mix.mixup=0.1")
+def test_resuming_needs_the_same_settings(refused, undisturbed):
+    line = refused("train", "--resume", undisturbed, "--set", "mix.mixup=0.1")
     assert "another `mix` section" in line
-    line = refused("train", config_file, "--resume", undisturbed, "--set", "init=hifuse-pneumoniamnist")
+    line = refused("train", "--resume", undisturbed, "--set", "init=hifuse-pneumoniamnist")
     assert 'began with init null, but got "hifuse-pneumoniamnist"; leave the setting out' in line
 
 

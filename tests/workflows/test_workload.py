@@ -3,7 +3,11 @@
 import struct
 import zlib
 
+import nibabel
+import numpy as np
 import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from scalefuse.workflows.workload import job_of
 
@@ -30,6 +34,22 @@ def test_pictures_above_pillows_limit_are_large_not_usual(tmp_path):
     assert job.megapixels / job.pictures > 170
 
 
-def test_what_is_no_picture_counts_as_a_usual_one(tmp_path):
-    (tmp_path / "a.png").write_text("no picture")
-    assert job_of([tmp_path / "a.png"]).megapixels == pytest.approx(0.512**2)
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.nii", "a.dcm", "missing.png"])
+def test_what_is_no_picture_costs_nothing(tmp_path, name):
+    (tmp_path / name.replace("missing", "other")).write_text("no picture")
+    assert job_of([tmp_path / name]).megapixels == 0
+    assert job_of([png(tmp_path / "b.png", 300, 200), tmp_path / name]).megapixels == pytest.approx(0.06)
+
+
+def test_scans_count_by_their_headers(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((40, 50, 1), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    assert job_of([tmp_path / "a.nii.gz"]).megapixels == pytest.approx(0.002)
+    nibabel.save(nibabel.Nifti1Image(np.zeros((40, 50, 1, 6), np.int16), np.eye(4)), tmp_path / "many.nii")
+    assert job_of([tmp_path / "many.nii"]).megapixels == pytest.approx(0.004)
+    # As of any other picture, whatever it is called.
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(tmp_path / "scan"), {}, file_meta=meta, preamble=bytes(128))
+    dataset.Rows, dataset.Columns = 60, 70
+    dataset.save_as(tmp_path / "scan", enforce_file_format=False)
+    assert job_of([tmp_path / "scan"]).megapixels == pytest.approx(0.0042)

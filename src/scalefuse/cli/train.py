@@ -50,19 +50,22 @@ def train(
     if resume is not None:
         if output is not None:
             raise ConfigError("--resume names the folder of the run; leave --output out.")
+        if config is not None:
+            raise ConfigError(
+                f"--resume takes the run's own configuration; leave {config} out. What may change goes with "
+                "--set."
+            )
         from scalefuse.workflows.cross_validation import resume_folds
         from scalefuse.workflows.train import CONFIG, resume_config
 
-        begun = None if config else resume_folds(resume, overrides)
+        begun = resume_folds(resume, overrides)
         if begun is not None:
             if folds not in (None, begun[1]):
                 raise ConfigError(f"{resume}: was begun with {begun[1]} folds, but got {folds}.")
             # Folds that have begun go on by themselves.
             run, folds, resume = *begun, None
         else:
-            run = load_config(config, overrides) if config else resume_config(resume)
-            if not config and overrides:
-                run = load_config(resume / CONFIG, overrides)
+            run = load_config(resume / CONFIG, overrides) if overrides else resume_config(resume)
             run = run.model_copy(update={"output": resume})
     elif config is None:
         raise ConfigError(

@@ -220,7 +220,7 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
         return _ycbcr_to_rgb(drop_alpha(pixels))
     if photometric in (_RGB, _YCBCR) and samples in (3, 4):
         return drop_alpha(pixels)
-    raise InputError(
+    raise (ChannelsError if channels in (1, 3) and samples > 3 else InputError)(
         f"{path}: {samples} channels with the colour scheme "
         f"{getattr(page.photometric, 'name', photometric)}, but grey, RGB, palette or CMYK "
         f"was expected; convert it to RGB before{hint}."

@@ -195,7 +195,7 @@ def prediction_sets(
     if not any(table):
         raise InputError(
             "The model carries no calibration scores, so that no prediction sets can be made; leave the "
-            "coverage out, or train the model with validation pictures."
+            "coverage out, or train the model with validation pictures (an export at another size has none)."
         )
     if probabilities.ndim != 2 or probabilities.shape[1] != len(table):
         raise InputError(

@@ -94,7 +94,7 @@ def choose_operating_point(
     if not any(table):
         raise InputError(
             "The model carries no calibration scores, so that no threshold can be chosen for a sensitivity; "
-            "leave it out, or train the model with validation pictures."
+            "leave it out, or train the model with validation pictures (an export at another size has none)."
         )
     if positive is not None and positive not in labels:
         raise InputError(f"No class {positive!r}; the model knows {', '.join(labels)}.")

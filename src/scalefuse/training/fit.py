@@ -256,6 +256,15 @@ def _best_of(folder: Path) -> Path:
     return best if best.is_file() else folder / LAST
 
 
+def finished_epochs(checkpoint: Path) -> int:
+    """How many epochs a run has finished.
+
+    Raises:
+        BundleError: The checkpoint is damaged.
+    """
+    return _progress_of(checkpoint)[0] + 1
+
+
 def _progress_of(checkpoint: Path) -> tuple[int, int, str | None]:
     """Of a checkpoint: its last epoch, from 0; validations without a new best; the numbers it computed in."""
     try:

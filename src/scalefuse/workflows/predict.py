@@ -15,7 +15,7 @@ from scalefuse.bundle import Bundle
 from scalefuse.data.atomic import results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
-from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.data.read import image_stem, read_image
 from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import ChannelsError, InputError, IntensityChoiceError, OutputError, ScaleFuseError
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice
@@ -28,7 +28,8 @@ from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.leftovers import leftover_notes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
-from scalefuse.workflows.several import among, several_pictures
+from scalefuse.workflows.segment_inputs import find_pictures
+from scalefuse.workflows.several import among
 from scalefuse.workflows.views import views_notes
 from scalefuse.workflows.workload import job_of
 
@@ -141,7 +142,7 @@ def predict(
     for bundle in bundles:
         # Before what the pictures lack.
         require_segmentation(bundle)
-    files, alike, notes = _files(source)
+    files, alike, notes = find_pictures(source)
     job = job_of(files)
     segmenter = Segmenter.from_bundle(
         bundles,
@@ -155,13 +156,16 @@ def predict(
     check_folder_name(output)
     work = _Work(segmenter, output, options)
     work.check_inputs(source, files)
-    result = PredictResult(computed_by=segmenter.computed_by, failures=list(alike), notes=notes)
+    result = PredictResult(computed_by=segmenter.computed_by, failures=list(alike.values()), notes=notes)
     result.notes += views_notes(bundles[0], tta=options.tta, postprocess=options.postprocess)
     unchosen: IntensityChoiceError | None = None
     misfits: list[ChannelsError] = []
     if on_start is not None:
         on_start(len(files) + len(alike))
     pipeline = Pipeline(read=work.read, compute=work.compute, finish=work.finish, depth=depth_for(job))
+    if on_image is not None:
+        for file, line in alike.items():
+            on_image(file, line)
     with results_folder(output), pipeline.running(files) as outcomes:
         for file, outcome in zip(files, outcomes, strict=True):
             problem: str | None = None
@@ -196,46 +200,6 @@ def predict(
         result.notes += work.faint.notes()
         result.notes += leftover_notes(output, map(image_stem, {*files} - {*result.skipped}), result.written)
         return result
-
-
-def _files(source: Path | Sequence[Path]) -> tuple[list[Path], list[str], list[str]]:
-    """The pictures, a line for each that cannot be told from another, and notes on what is left out."""
-    if not isinstance(source, Path):
-        files, failures = _told_apart("", several_pictures(source))
-        return files, failures, []
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder; check the name.")
-    if not source.is_dir():
-        return [source], [], []
-    files = list_images(source)
-    inner = sorted(
-        child.name for child in source.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
-    inner = [name for name in inner if list_images(source / name)]
-    named = ", ".join(map(repr, inner[:3])) + (f" and {len(inner) - 3} more" if len(inner) > 3 else "")
-    if not files:
-        hint = f" itself, but its folders do ({named}); give one of these" if inner else ""
-        raise InputError(f"{source}: holds no images{hint or '; give a picture or a folder of pictures'}.")
-    notes = [f"{source}: pictures in the folders inside ({named}) are left out."] if inner else []
-    files, failures = _told_apart(f"{source}: ", files)
-    return files, failures, notes
-
-
-def _told_apart(where: str, files: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Pictures whose results have names of their own, and a line for those that would share them."""
-    stems: dict[str, list[Path]] = {}
-    for file in files:
-        stems.setdefault(image_stem(file), []).append(file)
-    failures = [
-        f"{where}{' and '.join(file.name if where else str(file) for file in alike)} would be written under "
-        "the same name; rename them, or keep one."
-        for alike in stems.values()
-        if len(alike) > 1
-    ]
-    files = [alike[0] for alike in stems.values() if len(alike) == 1]
-    if not files:
-        raise InputError(failures[0])
-    return files, failures
 
 
 @dataclass

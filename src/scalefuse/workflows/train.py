@@ -98,6 +98,8 @@ def train(
         if not kept.is_file():
             raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
         _check_same(config, load_config(kept))
+        if not unfinished:
+            _check_epochs(config, last)
     elif config.init is not None:
         # Before the data are checked, which may take long.
         _check_init(config.init)
@@ -204,6 +206,20 @@ def _check_same(new: AnyRun, old: AnyRun) -> None:
                 f"The run to resume was trained with another `{name}` section; resume with its own "
                 f"configuration, or start a new run in another folder."
             )
+
+
+def _check_epochs(config: AnyRun, checkpoint: Path) -> None:
+    """Refuse fewer epochs than are done: the weights and the log of a run are those of all of them."""
+    if not checkpoint.is_file():
+        return
+    from scalefuse.training.fit import finished_epochs
+
+    done = finished_epochs(checkpoint)
+    if config.training.epochs < done:
+        raise ConfigError(
+            f"{checkpoint.parent.parent}: {done} epochs are done, but training.epochs is "
+            f"{config.training.epochs}; leave it out, or give {done} to have the bundle made anew."
+        )
 
 
 def _train_fusion(

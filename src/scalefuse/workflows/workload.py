@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from scalefuse.data.read import silenced
 from scalefuse.inference.engines.choice import Job
 
 _SAMPLED = 32
-_USUAL_PIXELS = 512 * 512
 
 
 def job_of(files: Sequence[Path]) -> Job:
@@ -43,10 +43,29 @@ def _pixels(file: Path) -> float:
                 return image.width * image.height
     except Image.DecompressionBombError:
         # Pillow's limit, not the reader's: it says no size, but that it is above twice this one.
-        return 2.0 * (Image.MAX_IMAGE_PIXELS or _USUAL_PIXELS)
+        return 2.0 * (Image.MAX_IMAGE_PIXELS or 0)
     except Exception:
         # Formats that Pillow does not know, and damaged files.
-        return _USUAL_PIXELS
+        return _scan_pixels(file)
+
+
+def _scan_pixels(file: Path) -> float:
+    """Of NIfTI and DICOM files; 0 for what cannot be read, which is nothing to compute."""
+    try:
+        if file.name.lower().endswith((".nii", ".nii.gz")):
+            import nibabel
+
+            with silenced("nibabel.global"):
+                rows, columns, *more = sorted((1, 1, *nibabel.load(file).shape), reverse=True)
+            return float(rows * columns * max(1.0, math.prod(more) / 3))
+        import pydicom
+
+        with silenced("pydicom"):
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        return float(header.Rows * header.Columns)
+    except Exception:
+        # Readers raise many types for damaged files; the picture's own reader will say what is wrong.
+        return 0.0
 
 
 def _tiff_pixels(file: Path) -> float:
