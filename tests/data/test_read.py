@@ -108,12 +108,16 @@ def test_luma_and_chroma_in_tiff_become_rgb(tmp_path, compression):
 
 
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [1, 2, 4])
 def test_greys_of_few_bits_go_from_black_to_white(tmp_path, bits, photometric):
     pixels = random_pixels((8, 9), np.uint8) % 2**bits
-    tifffile.imwrite(tmp_path / "a.tif", pixels, bitspersample=bits, photometric=photometric)
+    options = {} if bits == 1 else {"bitspersample": bits}
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels.astype(bool) if bits == 1 else pixels, photometric=photometric, **options
+    )
     found = read_image(tmp_path / "a.tif").pixels
-    np.testing.assert_array_equal(found, np.asarray(PillowImage.open(tmp_path / "a.tif")))
+    expected = np.asarray(PillowImage.open(tmp_path / "a.tif").convert("L"))
+    np.testing.assert_array_equal(found, expected)
     assert (found.min(), found.max(), found.dtype) == (0, 255, np.uint8)
 
 

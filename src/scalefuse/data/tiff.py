@@ -196,7 +196,7 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
         raise InputError(f"{path}: holds {pixels.dtype} numbers, but integers or real numbers were expected.")
     photometric = int(page.photometric)
     bits = page.bitspersample
-    if photometric != _PALETTE and not many and pixels.dtype == np.uint8 and bits < 8:
+    if photometric != _PALETTE and not many and pixels.dtype == np.uint8 and 1 < bits < 8:
         # As of PNG: the largest number that the file can hold is white.
         pixels = np.rint(pixels * (255 / (2**bits - 1))).astype(np.uint8)
     if many:
