@@ -193,14 +193,14 @@ def decode_mask(
     if classes is not None and classes.colours is not None:
         return _from_colours(image, classes)
     values = _grey_values(image, path or image.source)
-    step = grey_step(path or image.source, image.kind)
+    top = int(values.max())
+    # A file of 2 or 4 bits is read as a picture from black to white, but may hold small numbers.
+    step = grey_step(path or image.source, image.kind) if top and top % 17 == 0 else 1
     if classes is not None:
-        # A file of 2 or 4 bits is read as a picture from black to white, but may hold small numbers.
         stored = values // step
         if step > 1 and set(np.unique(stored).tolist()) <= set(classes.file_values):
             values = stored
         return _from_values(values, image, classes)
-    top = int(values.max())
     if top == step > 1:
         values, top = values // step, 1
     foreground: NDArray[np.bool_] = values > top // 2
