@@ -16,7 +16,7 @@ demo: $(STAMP)  ## fuse and measure data that come with the package; says where 
 	$(BIN)/scalefuse demo --output demo-output
 
 test: $(STAMP)  ## the fast tests, doctests included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not gpu' -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not gpu' -n 2 --dist worksteal -q
 
 check: $(STAMP)  ## style, types, floors, documentation
 	$(BIN)/ruff check .
