@@ -9,8 +9,12 @@ import typer
 
 
 def convert(
-    network: Annotated[str, typer.Argument(help="Network that the checkpoint is for, such as dilran.")],
-    checkpoint: Annotated[Path, typer.Argument(help="The file that the authors released.")],
+    network: Annotated[
+        str, typer.Argument(help="Network that the checkpoint is for, such as dilran.", metavar="NETWORK")
+    ],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The file that the authors released.", metavar="CHECKPOINT")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder, or a file ending in .zip.")],
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     labels: Annotated[

@@ -53,7 +53,8 @@ def check(
         Path,
         typer.Argument(
             help="images/ and masks/, or a folder per class, or train/, val/, test/ with these inside; "
-            "or a CSV file of images and labels; or a MedMNIST .npz file."
+            "or a CSV file of images and labels; or a MedMNIST .npz file.",
+            metavar="DATA",
         ),
     ],
     page: Annotated[Path, typer.Option("--page", help="HTML page to write.")] = Path("data-check.html"),

@@ -37,7 +37,7 @@ def evaluate(
             help="For fusion two pictures or folders (CT/ MRI/), after a bundle if not the shipped one. For "
             "segmentation a bundle and a folder with images/ and masks/. For classification a bundle and a "
             "folder per class, a CSV file or a MedMNIST .npz file. Several bundles are averaged.",
-            metavar="[BUNDLE]... DATA...",
+            metavar="BUNDLE|DATA",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(

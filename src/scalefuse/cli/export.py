@@ -26,7 +26,9 @@ class Precision(StrEnum):
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file.")],
+    model: Annotated[
+        str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file.", metavar="BUNDLE")
+    ],
     to: Annotated[Engine, typer.Option("--to", help="Runtime that the graphs are for.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     precision: Annotated[

@@ -24,9 +24,12 @@ _RANGE = "full, minmax, percentile:LOW:HIGH, window:CENTRE:WIDTH or range:LOW:HI
 
 
 def fuse(
-    a: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures, of the first modality.")],
+    a: Annotated[
+        Path, typer.Argument(help="A picture, or a folder of pictures, of the first modality.", metavar="A")
+    ],
     b: Annotated[
-        Path, typer.Argument(help="The registered picture or folder of the second; paired by name.")
+        Path,
+        typer.Argument(help="The registered picture or folder of the second; paired by name.", metavar="B"),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the results, or a file name for two files.")

@@ -8,7 +8,9 @@ import typer
 
 
 def networks(
-    name: Annotated[str | None, typer.Argument(help="A network; all are listed where none is given.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A network; all are listed where none is given.", metavar="NAME")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Constructor argument, such as width=16; repeatable.")
     ] = None,

@@ -58,7 +58,10 @@ _MASKS, _CLASSES = "Segmentation", "Classification"
 def predict(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(help="Bundle: a shipped name, a folder or a zip file; or an export's folder.")
+        str,
+        typer.Argument(
+            help="Bundle: a shipped name, a folder or a zip file; or an export's folder.", metavar="BUNDLE"
+        ),
     ],
     sources: Annotated[
         list[Path],

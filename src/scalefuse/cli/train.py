@@ -12,7 +12,10 @@ import typer
 
 def train(
     config: Annotated[
-        str | None, typer.Argument(help="YAML file, or the name of a shipped configuration such as dilran.")
+        str | None,
+        typer.Argument(
+            help="YAML file, or the name of a shipped configuration such as dilran.", metavar="CONFIG"
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
