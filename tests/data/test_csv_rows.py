@@ -31,3 +31,12 @@ def test_faults_name_the_line(tmp_path):
     file.write_bytes(b"a,b\n\xff,1\n")
     with pytest.raises(InputError, match="save it as UTF-8"):
         read_rows(file)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("path,label , label,,\na.png,x,y,,\n")
+    with pytest.raises(InputError, match="2 columns are called 'label'; rename or remove all but one"):
+        read_rows(file)
+    file.write_text("path,label,,\na.png,x,,\n")  # a spreadsheet's empty columns say nothing
+    assert read_rows(file)[0] == ["path", "label", "", ""]

@@ -42,6 +42,22 @@ def test_shares_of_the_groups(balance):
     assert len(sampler) == sum(counts.values()) == 300
 
 
+@pytest.mark.parametrize("balance", [0.0, 0.6])
+def test_a_group_with_less_than_a_case_an_epoch_has_its_share_over_the_epochs(balance):
+    groups = ["a"] * 32 + ["b"] * 5 + ["c"] * 2
+    sampler = EpochSampler(groups, seed=0, balance=balance, num_samples=8)
+    counts = Counter()
+    for number in range(2000):
+        keys = epoch(sampler, number)
+        assert len(keys) == 8
+        counts.update(groups[key.case] for key in keys)
+    weights = {name: groups.count(name) ** (1 - balance) for name in "abc"}
+    for name, weight in weights.items():
+        expected = 16000 * weight / sum(weights.values())
+        # Of what a share has left, chance decides: at most half a case an epoch of standard deviation.
+        assert counts[name] == pytest.approx(expected, abs=4 * 0.5 * 2000**0.5)
+
+
 def test_repeats_are_numbered_and_even():
     sampler = EpochSampler(["x"] * 3, seed=0, num_samples=8)
     keys = list(sampler)

@@ -17,6 +17,7 @@ from scalefuse.evaluation.classification_statistics import Statistics
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.metrics.classification import CLASSIFICATION_METRIC_DEFINITIONS, delong
 from scalefuse.report.tables import write_json
+from scalefuse.training.classification_measures import classification_measures
 
 
 def drawn(num_classes, number=150, seed=0):
@@ -159,6 +160,30 @@ def test_several_labels_are_measured_as_scikit_learn_and_torchmetrics_do():
     assert summary["per_class"]["x"]["mcc"]["value"] == pytest.approx(
         sk.matthews_corrcoef(targets[:, 0], called[:, 0])
     )
+
+
+def test_labels_that_no_case_or_all_cases_carry_are_left_out_of_means_that_need_both():
+    generator = np.random.default_rng(2)
+    targets = (generator.random((60, 4)) < (0.3, 0.5, 0.0, 1.0)).astype(int)
+    probabilities = np.clip(targets * 0.3 + generator.random((60, 4)) * 0.7, 0, 1)
+    summary = evaluate_classification(probabilities, targets, list("wxyz"), multi_label=True).summary(
+        num_resamples=20
+    )
+    called = (probabilities >= 0.5).astype(int)
+    assert called[:, 2].any()  # or its kappa would be undefined and not 0
+    assert not called[:, 3].all()
+    for name, measure in (
+        ("balanced_accuracy", sk.balanced_accuracy_score),
+        ("kappa", sk.cohen_kappa_score),
+        ("mcc", sk.matthews_corrcoef),
+    ):
+        expected = np.mean([measure(targets[:, k], called[:, k]) for k in range(2)])
+        assert summary["overall"][name]["value"] == pytest.approx(expected)
+    logits = torch.logit(torch.tensor(probabilities).clamp(0.001, 0.999))
+    while_training = classification_measures(logits, torch.tensor(targets), multi_label=True)
+    for name in ("balanced_accuracy", "kappa"):
+        assert math.isnan(summary["per_class"]["y"][name]["value"])
+        assert while_training[name] == pytest.approx(summary["overall"][name]["value"], abs=1e-6)
 
 
 def test_every_measure_is_defined_in_words():

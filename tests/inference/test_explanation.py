@@ -7,9 +7,10 @@ from torch.nn import functional as F
 from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.errors import InputError
 from scalefuse.inference.classifier import Classifier
-from scalefuse.inference.explanation import grad_cam, to_picture
+from scalefuse.inference.explanation import class_to_explain, grad_cam, over_input, to_picture
 from scalefuse.inference.occlusion import log_odds, occlusion_sensitivity
 from scalefuse.networks.hifuse import HiFuse
+from scalefuse.networks.resnet.spec import ResNet18Config, build
 
 SIDE = 64
 PREPROCESSING = ClassificationPreprocessing(size=(SIDE, SIDE), intensity="range:0:1")
@@ -85,6 +86,57 @@ def test_outside_of_the_crop_nothing_is_claimed():
     assert heat[:, :25].max() == 0
     assert heat[:, -25:].max() == 0
     assert heat[32, 64] == 1
+
+
+def middle(heat):
+    """Row and column of the centre of mass, in pixels from the upper left edge."""
+    places = np.indices(heat.shape) + 0.5
+    return (places * np.asarray(heat)).sum(axis=(1, 2)) / np.asarray(heat).sum()
+
+
+@pytest.mark.parametrize(
+    ("size", "stage", "cell", "expected"),
+    [(100, 4, 2, 80), (225, 3, 12, 200), (128, 4, 2, 80), (48, 4, 0, 16)],
+)
+def test_cells_that_reach_beyond_the_picture_are_drawn_where_they_lie(size, stage, cell, expected):
+    network = HiFuse(num_classes=2, embed_dim=16, depths=(1, 1, 1, 1)).eval()
+    cam = torch.zeros_like(network.forward_features(torch.zeros(1, 3, size, size))[stage - 1][0, 0])
+    cam[cell, cell] = 1
+    heat = to_picture(over_input(cam, (size, size), network, stage), (size, size), (size, size), "resize")
+    assert heat.shape == (size, size)
+    side = 2 ** (stage + 1)
+    np.testing.assert_allclose(middle(heat), expected, atol=side / 8)
+
+
+@pytest.mark.parametrize("name", ["hifuse", "resnet18"])
+@pytest.mark.parametrize("size", [90, 96])
+def test_a_cell_lies_where_the_pixels_lie_that_move_it(name, size):
+    torch.manual_seed(0)
+    if name == "hifuse":
+        network = HiFuse(num_classes=2, embed_dim=16, depths=(1, 1, 1, 1)).eval()
+    else:
+        network = build(ResNet18Config(width=16)).eval()
+    image = torch.rand(1, 3, size, size).requires_grad_()
+    cell = network.forward_features(image)[0][0, :, 10, 10]
+    moved = sum(torch.autograd.grad(one, image, retain_graph=True)[0].abs().sum(dim=(0, 1)) for one in cell)
+    cam = torch.zeros(*network.forward_features(image)[0].shape[2:])
+    cam[10, 10] = 1
+    laid = to_picture(over_input(cam, (size, size), network, 1), (size, size), (size, size), "resize")
+    np.testing.assert_allclose(middle(laid), middle(moved), atol=1)
+
+
+def test_networks_of_different_cells_are_explained_together():
+    networks = HiFuse(num_classes=2, embed_dim=16, depths=(1, 1, 1, 1)).eval(), build(ResNet18Config()).eval()
+    classifier = Classifier(list(networks), labels=("a", "b"), preprocessing=PREPROCESSING)
+    picture = np.random.default_rng(0).random((70, 50, 3), np.float32)
+    assert classifier.explain(picture, class_index=1).map.shape == (70, 50)
+
+
+def test_of_several_labels_one_that_is_called_is_explained():
+    probabilities = np.array([0.2, 0.6, 0.9])
+    assert class_to_explain(probabilities, np.array([True, True, False])) == 1
+    assert class_to_explain(probabilities, np.array([False, False, False])) == 2
+    assert class_to_explain(probabilities, np.int64(0)) == 0
 
 
 def test_bad_input():

@@ -87,6 +87,19 @@ def test_balanced_classes_have_equal_parts():
     torch.testing.assert_close(weights * LABELS.sum(0), 40 - LABELS.sum(0))
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_balanced_classes_count_cases_as_often_as_their_weights_say(multi_label):
+    targets = LABELS if multi_label else TARGETS
+    counted = torch.ones(40)
+    counted[3], counted[7], counted[9] = 2, 0, 3
+    repeated = [n for n in range(40) for _ in range(int(counted[n]))]
+    weights = class_weights("balanced", targets, 3, "abc", counted)
+    torch.testing.assert_close(weights, class_weights("balanced", targets[repeated], 3))
+    if not multi_label:
+        parts = torch.bincount(targets, weights=counted, minlength=3) * weights
+        torch.testing.assert_close(parts, torch.full((3,), len(repeated) / 3))
+
+
 def test_bad_weights():
     with pytest.raises(InputError, match=r"2 numbers, but there are 3 classes \(a, b, c\)"):
         class_weights([1.0, 2.0], TARGETS, 3, "abc")

@@ -18,7 +18,7 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         The names of the columns, and each row with the number of its (first) line.
 
     Raises:
-        InputError: no text, no CSV, or a row with more cells than the header.
+        InputError: no text, no CSV, two columns of one name, or a row with more cells than the header.
 
     Example:
         >>> import tempfile
@@ -36,6 +36,10 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip() for name in reader.fieldnames or []]
+    if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
+        raise InputError(
+            f"{path}: {header.count(twice[0])} columns are called {twice[0]!r}; rename or remove all but one."
+        )
     reader.fieldnames = header
     try:
         rows = [(reader.line_num - _line_ends(row), row) for row in reader]

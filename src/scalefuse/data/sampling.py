@@ -30,7 +30,9 @@ class EpochSampler(Sampler[SampleKey]):
     in one run or in a resumed one, and in whichever worker process. Lightning calls :meth:`set_epoch`.
 
     With ``balance`` above 0, cases of rare groups come more often: a group of n cases gets a share of the
-    epoch in proportion to n to the power of (1 - balance). At 1 all groups come equally often.
+    epoch in proportion to n to the power of (1 - balance). At 1 all groups come equally often. Where a share
+    is not a whole number of cases, chance decides anew in each epoch between the two next to it, so that over
+    the epochs every group has its share, however small.
 
     Args:
         groups: the group of each case, such as its image size.
@@ -78,17 +80,26 @@ class EpochSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         rng = np.random.default_rng([self._seed, self.epoch])
         keys: list[SampleKey] = []
-        for members, count in zip(self._members, self._counts(), strict=True):
+        counts = self._counts(np.random.default_rng([self._seed, self.epoch, 1]))
+        for members, count in zip(self._members, counts, strict=True):
             # Whole passes through the group, then a part of one: no case comes twice more often than another.
             for start in range(0, count, len(members)):
                 order = rng.permutation(len(members))[: count - start]
                 keys += [SampleKey(members[i], self.epoch, start // len(members)) for i in order]
         return iter([keys[i] for i in rng.permutation(len(keys))])
 
-    def _counts(self) -> list[int]:
+    def _counts(self, rng: np.random.Generator) -> list[int]:
         weights = np.array([len(members) for members in self._members], float) ** (1 - self._balance)
         shares = weights / weights.sum() * self._num_samples
         counts = np.floor(shares + 1e-9).astype(int)
         missing = self._num_samples - int(counts.sum())
-        counts[np.argsort(-(shares - counts), kind="stable")[:missing]] += 1
+        if missing:
+            # Systematic sampling: each group gets one more with the probability of what its share has left,
+            # and the sum is kept. In a random order, so that no groups always go together.
+            order = rng.permutation(len(counts))
+            left = np.clip((shares - counts)[order], 0, None)
+            ends = np.cumsum(left * (missing / left.sum()))
+            ends[-1] = missing
+            passed = np.floor(np.concatenate([[0.0], ends]) + rng.random())
+            counts[order] += np.diff(passed).astype(int)
         return [int(count) for count in counts]

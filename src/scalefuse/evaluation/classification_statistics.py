@@ -105,17 +105,21 @@ class Statistics:
         pairs = [(self.probabilities[:, k], self.indicators[:, k]) for k in labels]
         table["brier"] = np.stack([_average((p - y) ** 2, weights) for p, y in pairs], axis=1)
         table["ece"] = np.stack([calibration_errors(p, y, weights) for p, y in pairs], axis=1)
-        overall = {name: table[name].mean(axis=1) for name in ("accuracy", "balanced_accuracy")}
-        overall["exact_match"] = _average((self.predicted == self.targets).all(axis=1), weights)
         present = matrices[..., 1, :].sum(axis=-1) > 0
+        mixed = present & (matrices[..., 0, :].sum(axis=-1) > 0)
+        # Of a label that all cases carry, or none, half of the one is undefined; the other would be 0.
+        for name in ("balanced_accuracy", "kappa"):
+            table[name] = np.where(mixed, table[name], np.nan)
+        overall = {"accuracy": table["accuracy"].mean(axis=1)}
+        overall["balanced_accuracy"] = _mean(table["balanced_accuracy"], mixed)
+        overall["exact_match"] = _average((self.predicted == self.targets).all(axis=1), weights)
         for name in _OF_CLASSES:
             # A label never given has the precision 0 in the mean, as in scikit-learn.
             values = np.nan_to_num(table[name]) if name == "precision" else table[name]
             overall[f"macro_{name}"] = _mean(values, present & ~np.isnan(values))
         # One given always or never has an MCC of 0 in the mean, as there; one of all cases or none is out.
-        mixed = present & (matrices[..., 0, :].sum(axis=-1) > 0)
         overall["mcc"] = _mean(np.nan_to_num(table["mcc"]), mixed)
-        overall["kappa"] = _mean(table["kappa"], ~np.isnan(table["kappa"]))
+        overall["kappa"] = _mean(table["kappa"], mixed)
         overall |= {name: table[name].mean(axis=1) for name in ("brier", "ece")}
         return Measured(overall, table)
 

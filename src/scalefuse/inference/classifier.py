@@ -19,9 +19,18 @@ from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import (
     ClassificationPostProcessing as ClassificationPostProcessing,
 )
-from scalefuse.inference.classifier_views import AS_IT_STANDS, View, see
+from scalefuse.inference.classifier_views import AS_IT_STANDS, View, mean_logits, see
 from scalefuse.inference.conformal import SetMethod, prediction_sets
-from scalefuse.inference.explanation import Explanation, ExplanationMethod, grad_cam, to_picture, unit
+from scalefuse.inference.explanation import (
+    Explanation,
+    ExplanationMethod,
+    class_to_explain,
+    grad_cam,
+    over_input,
+    sum_of_maps,
+    to_picture,
+    unit,
+)
 from scalefuse.inference.occlusion import log_odds, occlusion_sensitivity
 from scalefuse.inference.operating_point import OperatingPoint, choose_operating_point, decide
 
@@ -244,7 +253,7 @@ class Classifier:
         Args:
             image: as for :meth:`logits`.
             stage: of the network, counted from 1; None for the last one with at least 7×7 cells.
-            class_index: the class; None for the most probable one.
+            class_index: the class; None for what the picture is called, of several labels the most probable.
             method: ``grad-cam`` (:func:`~scalefuse.inference.explanation.grad_cam`), or ``occlusion``
                 (:func:`~scalefuse.inference.occlusion.occlusion_sensitivity` of the class's log odds): some
                 eighty times the work, any engine, no stages.
@@ -263,26 +272,24 @@ class Classifier:
         size = image.size if isinstance(image, Image) else np.asarray(image).shape[:2]
         batch = self.prepare(image)[None]
         if class_index is None:
-            class_index = int(self.batch_logits(batch).argmax())
+            probabilities = self.postprocessing.activate(self.batch_logits(batch))
+            class_index = class_to_explain(probabilities[0], self.decide(probabilities)[0])
         maps: list[Tensor] = []
         number: int | None = None
+        side, cells = self.preprocessing.size, (0, 0)
         for engine in self.engines:
             seen = batch.to(_device(engine))
             if method == "occlusion":
-                cam = occlusion_sensitivity(
-                    partial(self._log_odds, engine, class_index), seen, batch_size=self.batch_size
-                )
+                score = partial(self._log_odds, engine, class_index)
+                cam = occlusion_sensitivity(score, seen, batch_size=self.batch_size)
             else:
                 chosen = torch.tensor([class_index], device=seen.device)
                 found, number = grad_cam(engine, seen, chosen, stage=stage)
                 cam = found[0].float().cpu()
-            maps.append(unit(cam))
-        height, width = int(size[0]), int(size[1])
-        total = torch.stack(maps).sum(dim=0)
-        whole = to_picture(total, (height, width), self.preprocessing.size, self.preprocessing.fit)
-        return Explanation(
-            unit(whole).numpy(), class_index, self.labels[class_index], number, (len(total), len(total[0]))
-        )
+            cells = (len(cam), len(cam[0]))
+            maps.append(unit(cam if number is None else over_input(cam, side, engine, number)))
+        whole = to_picture(sum_of_maps(maps, side), (size[0], size[1]), side, self.preprocessing.fit)
+        return Explanation(unit(whole).numpy(), class_index, self.labels[class_index], number, cells)
 
     def _log_odds(self, engine: Engine, class_index: int, images: Tensor) -> Tensor:
         logits = self._checked(engine(images), len(images))
@@ -294,14 +301,7 @@ class Classifier:
             outputs = [self._averaged(engine, batch) for engine in self.engines]
             if len(outputs) == 1:
                 return outputs[0].numpy()
-            scaled = torch.stack(
-                [one.double() / by for one, by in zip(outputs, self.temperatures, strict=True)]
-            )
-            if not self.multi_label:
-                return scaled.log_softmax(dim=2).logsumexp(dim=0).float().numpy()
-            # The logit of a mean m is log m - log (1 - m); both sums share the factor 1 / number of engines.
-            here, absent = nn.functional.logsigmoid(scaled), nn.functional.logsigmoid(-scaled)
-            return (here.logsumexp(dim=0) - absent.logsumexp(dim=0)).float().numpy()
+            return mean_logits(outputs, self.temperatures, multi_label=self.multi_label).numpy()
 
     def batch_embeddings(self, batch: Tensor) -> NDArray[np.float32]:
         """Feature vectors ``(N, D)`` of prepared pictures ``(N, C, H, W)``; see :meth:`embed`."""

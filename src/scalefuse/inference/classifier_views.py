@@ -1,4 +1,4 @@
-"""Mirrored and turned views of a picture, for averaging a classifier over them."""
+"""Averages of classifiers: over mirrored and turned views of a picture, and over networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scalefuse.bundle import Bundle
@@ -43,6 +44,30 @@ def see(batch: Tensor, view: View) -> Tensor:
         return batch
     turned = torch.rot90(batch, view[0], (2, 3))
     return (turned.flip(3) if view[1] else turned).contiguous()
+
+
+def mean_logits(logits: Sequence[Tensor], temperatures: Sequence[float], *, multi_label: bool) -> Tensor:
+    """Logits of the mean of several networks' calibrated probabilities.
+
+    Args:
+        logits: ``(N, K)`` of each network.
+        temperatures: of each network.
+        multi_label: whether classes do not exclude one another.
+
+    Returns:
+        ``(N, K)``.
+
+    Example:
+        >>> logits = [torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])]
+        >>> mean_logits(logits, [1, 1], multi_label=False).softmax(1)
+        tensor([[0.5000, 0.5000]])
+    """
+    scaled = torch.stack([one.double() / by for one, by in zip(logits, temperatures, strict=True)])
+    if not multi_label:
+        return scaled.log_softmax(dim=2).logsumexp(dim=0).float()
+    # The logit of a mean m is log m - log (1 - m); both sums share the factor 1 / number of networks.
+    here, absent = F.logsigmoid(scaled), F.logsigmoid(-scaled)
+    return (here.logsumexp(dim=0) - absent.logsumexp(dim=0)).float()
 
 
 def trained_views(augmentation: Mapping[str, Any], size: tuple[int, int]) -> tuple[View, ...]:

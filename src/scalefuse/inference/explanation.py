@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,6 +109,27 @@ def grad_cam(
     return (weights * activation.detach().relu()).sum(dim=1), number
 
 
+def class_to_explain(probabilities: NDArray[Any], decided: Any) -> int:
+    """The class whose evidence is shown where none is named: what the picture is called.
+
+    Args:
+        probabilities: ``(K,)``.
+        decided: the class's index; or for labels Boolean ``(K,)``: the most probable that is called is taken,
+            and the most probable of all where none is.
+
+    Example:
+        >>> import numpy as np
+        >>> class_to_explain(np.array([0.9, 0.5, 0.4]), np.array([False, True, True]))  # thresholds differ
+        1
+    """
+    import numpy as np
+
+    called = np.asarray(decided)
+    if called.ndim == 0:
+        return int(called)
+    return int(np.where(called if called.any() else True, probabilities, -1.0).argmax())
+
+
 def check_stage(stage: int | None, features: list[Tensor]) -> int:
     """The stage to explain, counted from 1.
 
@@ -133,6 +155,51 @@ def check_stage(stage: int | None, features: list[Tensor]) -> int:
             f"The network has stages 1 to {len(features)}, but got stage {stage}; choose one of them."
         )
     return stage
+
+
+def over_input(cam: Tensor, size: tuple[int, int], network: Any, stage: int) -> Tensor:
+    """Lay a stage's map over the network's input, cell by cell where it belongs.
+
+    Args:
+        cam: ``(h, w)``, of the stage.
+        size: height and width of the input.
+        network: perhaps with ``stage_grid`` (stage to the side of its cells and the first pixel of the first
+            one); without, or where the cells cover the input exactly, the map is returned as it is.
+        stage: counted from 1.
+
+    Returns:
+        ``(h, w)`` or ``size``, to be stretched over the whole input.
+
+    Example:
+        >>> from scalefuse.networks.hifuse import HiFuse
+        >>> network = HiFuse(num_classes=2, embed_dim=16, depths=(1, 1, 1, 1))
+        >>> over_input(torch.eye(4), (128, 128), network, 4).shape
+        torch.Size([4, 4])
+        >>> over_input(torch.eye(4), (100, 100), network, 4).shape
+        torch.Size([100, 100])
+    """
+    grid = getattr(network, "stage_grid", None)
+    if grid is None:
+        return cam
+    cell, first = grid(stage)
+    covered = cam.shape[0] * cell, cam.shape[1] * cell
+    if first == 0 and covered == size:
+        return cam
+    below, beside = (max(0, side - first - whole) for side, whole in zip(size, covered, strict=True))
+    large = F.pad(_enlarge(cam, covered)[None, None], (0, beside, 0, below), mode="replicate")[0, 0]
+    return large[-first : size[0] - first, -first : size[1] - first]
+
+
+def sum_of_maps(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Maps of several networks together, at the size of the input where their cells differ.
+
+    Example:
+        >>> sum_of_maps([torch.ones(2, 2), torch.ones(4, 4)], (8, 8)).shape
+        torch.Size([8, 8])
+    """
+    if len({tuple(one.shape) for one in maps}) > 1:
+        maps = [_enlarge(one, size) for one in maps]
+    return torch.stack(list(maps)).sum(dim=0)
 
 
 def to_picture(cam: Tensor, picture: tuple[int, int], size: tuple[int, int], fit: Fit) -> Tensor:

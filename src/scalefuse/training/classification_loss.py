@@ -90,7 +90,11 @@ class WeightedLoss(nn.Module):
 
 
 def class_weights(
-    choice: str | Sequence[float], targets: Tensor, num_classes: int, labels: Sequence[str] = ()
+    choice: str | Sequence[float],
+    targets: Tensor,
+    num_classes: int,
+    labels: Sequence[str] = (),
+    case_weights: Tensor | None = None,
 ) -> Tensor:
     """What each class counts in the loss.
 
@@ -99,10 +103,12 @@ def class_weights(
         targets: Of all training cases: class indices ``(N,)``, or labels 0 and 1 ``(N, K)``.
         num_classes: K.
         labels: Names of the classes, for messages.
+        case_weights: ``(N,)``, how often each case is counted; all 1 where None.
 
     Returns:
         ``(K,)``. Balanced, they are N / (K·Nₖ) for Nₖ cases of class k, so that every class has the same part
-        in the loss; where there may be several labels, absent cases over present ones.
+        in the loss; where there may be several labels, absent cases over present ones. Classes of which no
+        case counts get the weight that a single case would.
 
     Raises:
         InputError: Not one number per class.
@@ -120,11 +126,17 @@ def class_weights(
         return torch.tensor([float(weight) for weight in choice])
     if choice == "none":
         return torch.ones(num_classes)
+    counted = torch.ones(len(targets)) if case_weights is None else case_weights.to(torch.float32)
+    whole = counted.sum()
     if targets.ndim == 2:
-        present = targets.sum(dim=0).to(torch.float32)
-        return (len(targets) - present).clamp_min(1) / present.clamp_min(1)
-    counts = torch.bincount(targets, minlength=num_classes).to(torch.float32)
-    return len(targets) / (num_classes * counts.clamp_min(1))
+        present = counted @ targets.to(torch.float32)
+        return _above_nothing(whole - present) / _above_nothing(present)
+    counts = torch.bincount(targets, weights=counted, minlength=num_classes).to(torch.float32)
+    return whole / (num_classes * _above_nothing(counts))
+
+
+def _above_nothing(counts: Tensor) -> Tensor:
+    return torch.where(counts > 0, counts, torch.ones_like(counts))
 
 
 def mean_weight(weights: Tensor, targets: Tensor, case_weights: Tensor) -> float:

@@ -20,7 +20,7 @@ from scalefuse.errors import InputError, IntensityChoiceError, OutputError, Scal
 from scalefuse.inference.classifier import Classifier
 from scalefuse.inference.classifier_views import ENSEMBLE_UNCALIBRATED, UNCALIBRATED
 from scalefuse.inference.engines.choice import EngineChoice, EnsembleChoice, Job
-from scalefuse.inference.explanation import ExplanationMethod
+from scalefuse.inference.explanation import ExplanationMethod, class_to_explain
 from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.occlusion import COVERS
 from scalefuse.inference.operating_point import OperatingPoint
@@ -229,6 +229,7 @@ class _Batch:
     output: Path
     point: OperatingPoint | None
     drawings: dict[str, Path] = field(default_factory=dict)
+    explained: dict[str, str] = field(default_factory=dict)
     inputs: set[Path] = field(default_factory=set)
     names: list[str] = field(default_factory=list)
     probabilities: list[NDArray[np.float32]] = field(default_factory=list)
@@ -321,6 +322,7 @@ class _Batch:
             explanations={
                 name: path.relative_to(self.output).as_posix() for name, path in self.drawings.items()
             },
+            explained=self.explained,
             failures=tuple(self.result.failures),
         )
         self.result.written += write_predictions(found, self.output, self.options.formats)
@@ -337,12 +339,13 @@ class _Batch:
             raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
         if self.options.label is not None:
             index = self.classifier.labels.index(self.options.label)
-        elif self.classifier.multi_label:
-            index = int(probabilities.argmax())
         else:
-            index = int(self.classifier.decide(probabilities[None], self.point)[0])
+            index = class_to_explain(
+                probabilities, self.classifier.decide(probabilities[None], self.point)[0]
+            )
         method = self.options.explain_by or "grad-cam"
         found = self.classifier.explain(image, stage=self.options.stage, class_index=index, method=method)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_pixels(path, heat_overlay(image.pixels, found.map))
         self.result.written.append(path)
+        self.explained[one.name] = found.label

@@ -41,6 +41,7 @@ class Predictions:
         operating_point: at which classes are called; None for the most probable one, or 0.5 per label.
         coverage: of the prediction sets; None for no sets.
         explanations: files of the maps, by name of the picture.
+        explained: labels of the classes whose evidence they show, by name of the picture.
         failures: one line per picture that could not be classified.
     """
 
@@ -51,6 +52,7 @@ class Predictions:
     operating_point: OperatingPoint | None
     coverage: float | None
     explanations: Mapping[str, str]
+    explained: Mapping[str, str]
     failures: tuple[str, ...]
 
     def called(self) -> list[list[str]]:
@@ -188,6 +190,7 @@ def _document(found: Predictions) -> dict[str, Any]:
             picture["prediction_set"] = sets[number]
         if name in found.explanations:
             picture["explanation"] = found.explanations[name]
+            picture["explained_class"] = found.explained[name]
         pictures.append(picture)
     return {
         "models": list(found.models),

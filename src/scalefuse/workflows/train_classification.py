@@ -186,8 +186,9 @@ def train_classification(
         # A last batch of one image has no variance for batch normalisation.
         drop_last=True,
     )
-    weights = class_weights(config.loss.class_weights, targets, num_classes, found.classes)
-    scale = mean_weight(weights, targets, torch.tensor([case.weight for case in cases]))
+    counted = torch.tensor([case.weight for case in cases])
+    weights = class_weights(config.loss.class_weights, targets, num_classes, found.classes, counted)
+    scale = mean_weight(weights, targets, counted)
     loss = WeightedLoss(config.loss, weights, multi_label=found.multi_label, scale=scale)
     task = ClassificationTask(network, config, training.epochs * len(loader), loss)
     best = fit(

@@ -148,6 +148,7 @@ class ClassifierParts:
             self.forward_features = cast(Any, network).forward_features
             self.forward_embedding = cast(Any, network).forward_embedding
             self.forward_head = cast(Any, network).forward_head
+            self.stage_grid = getattr(network, "stage_grid", None)
 
     def __call__(self, images: Tensor, /) -> Tensor:
         """Return the logits."""

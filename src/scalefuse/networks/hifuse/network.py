@@ -165,6 +165,22 @@ class HiFuse(nn.Module):
             fused.append(block(local_features, global_features, fused[-1] if fused else None))
         return fused
 
+    def stage_grid(self, stage: int) -> tuple[int, int]:
+        """Where in the image the cells of a stage lie.
+
+        Args:
+            stage: Counted from 1.
+
+        Returns:
+            Height and width of a cell in pixels, and the first pixel of the first cell. Images are padded at
+            the right and at the bottom, so that the last cells may reach beyond them.
+
+        Example:
+            >>> HiFuse(num_classes=2, embed_dim=16, depths=(1, 1, 1, 1)).stage_grid(3)
+            (16, 0)
+        """
+        return 2 ** (stage + 1), 0
+
     def forward_embedding(self, fused: Tensor) -> Tensor:
         """Pool the last fused features into one vector per image, as the head sees it.
 

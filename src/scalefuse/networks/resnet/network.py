@@ -86,6 +86,24 @@ class ResNet18(nn.Module):
             features.append(x)
         return features
 
+    def stage_grid(self, stage: int) -> tuple[int, int]:
+        """Where in the image the cells of a stage lie.
+
+        Args:
+            stage: Counted from 1.
+
+        Returns:
+            Height and width of a cell in pixels, and the first pixel of the first cell: convolutions with a
+            stride begin with their middle on the first pixel, so that half of the first cell lies outside.
+
+        Example:
+            >>> from scalefuse.networks.resnet.spec import ResNet18Config, build
+            >>> build(ResNet18Config(width=8)).stage_grid(2)
+            (8, -3)
+        """
+        cell = 2 ** (stage - 1) * (1 if self.body.no_max_pool else 4)
+        return cell, -((cell - 1) // 2)
+
     def forward_embedding(self, features: Tensor) -> Tensor:
         """Pool the last features into one vector per image.
 
