@@ -103,6 +103,48 @@ def test_palette_indices_count_unless_colours_are_named(tmp_path):
     assert read_mask(tmp_path / "m.png", turned).tolist() == [[2, 1, 0]]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.8, 1.0])
+@pytest.mark.parametrize("method", [0, 2])
+def test_black_and_white_with_a_palette_is_what_is_seen(tmp_path, share, method):
+    drawn = np.zeros((40, 40), np.uint8)
+    drawn[: round(40 * share)] = 255
+    picture = Pillow.fromarray(np.stack([drawn] * 3, axis=-1)).quantize(2, method=method)
+    picture.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), drawn > 0)
+    named = MaskClasses(names=("background", "cyst"), values=(0, 255))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", named), drawn > 0)
+
+
+def test_grey_palettes(tmp_path):
+    def saved(greys):
+        picture = Pillow.fromarray(np.array([[0, 1, 2, 2]], np.uint8), mode="P")
+        picture.putpalette([value for grey in greys for value in (grey,) * 3])
+        picture.save(tmp_path / "m.png")
+        return tmp_path / "m.png"
+
+    three = MaskClasses(names=("a", "b", "c"))
+    assert read_mask(saved((0, 255, 128)), three).tolist() == [[0, 1, 2, 2]]  # no such greys: the index
+    assert read_mask(saved((2, 0, 1)), three).tolist() == [[2, 0, 1, 1]]  # as of Pillow's quantize
+    valued = MaskClasses(names=("a", "b", "c"), values=(0, 128, 255))
+    assert read_mask(saved((255, 0, 128)), valued).tolist() == [[2, 0, 1, 1]]
+    white_first = Pillow.fromarray(np.array([[0, 1]], np.uint8), mode="P")
+    white_first.putpalette([255, 255, 255, 0, 0, 0])
+    white_first.save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="holds the value 255, but the configuration names only 0"):
+        read_mask(tmp_path / "m.png", MaskClasses(names=("a", "b")))
+
+
+@pytest.mark.parametrize("photometric", [None, "minisblack", "miniswhite"])
+def test_boolean_arrays_that_tifffile_wrote_are_what_they_hold(tmp_path, photometric):
+    drawn = np.zeros((40, 40), bool)
+    drawn[:4] = True
+    tifffile.imwrite(tmp_path / "m.tif", drawn, photometric=photometric)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), drawn)
+    # Other programs mean by "white is zero" what it says.
+    tifffile.imwrite(tmp_path / "m.tif", drawn, photometric="miniswhite", software="scanner")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.tif"), ~drawn)
+
+
 def test_palette_indices_are_turned_as_the_picture_is(tmp_path):
     indices = np.zeros((20, 30), np.uint8)
     indices[2:5, 3:10] = 1

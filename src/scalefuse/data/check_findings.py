@@ -116,6 +116,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "mask(s) are foreground along their whole border, unlike most others",
         "Are black and white exchanged there?",
     ),
+    "inverted-masks": (
+        "warning",
+        "mask(s) are foreground along their whole border, as most of this set are",
+        "Are black and white exchanged in all of them?",
+    ),
     "constant-image": ("warning", "image(s) have one value everywhere", "Look at them."),
     "paired-names": (
         "warning",
@@ -175,7 +180,8 @@ def note_inverted_masks(cases: Sequence[CaseStatistics], notes: CaseNotes) -> No
     """Note masks in which objects and ground seem to be exchanged, unlike in most others.
 
     Such a mask is foreground along (nearly) its whole border and has background inside, while half of all
-    masks have (nearly) nothing at the border. Masks that are foreground everywhere are told elsewhere.
+    masks have (nearly) nothing at the border; or more than half of all masks are such, which is told apart.
+    Masks that are foreground everywhere are told elsewhere.
 
     Args:
         cases: statistics of all images.
@@ -188,12 +194,13 @@ def note_inverted_masks(cases: Sequence[CaseStatistics], notes: CaseNotes) -> No
         []
     """
     shares = [case.border_share for case in cases if case.border_share is not None]
-    if not shares or median(shares) > USUAL_BORDER:
+    if not shares or USUAL_BORDER < median(shares) <= INVERTED_BORDER:
         return
+    kind = "inverted-mask" if median(shares) <= USUAL_BORDER else "inverted-masks"
     for case in cases:
         full = bool(case.class_pixels) and case.class_pixels[1] > FULL_SHARE * case.num_pixels
         if case.border_share is not None and case.border_share > INVERTED_BORDER and not full:
-            notes.add("inverted-mask", case.split, case.name)
+            notes.add(kind, case.split, case.name)
 
 
 def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics]) -> list[Finding]:

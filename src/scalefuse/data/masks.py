@@ -12,7 +12,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.data.soft_edges import RING_TOLERANCE, has_soft_edges
-from scalefuse.data.stored_numbers import grey_step, palette_indices
+from scalefuse.data.stored_numbers import grey_step, is_boolean_array, palette_indices
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
@@ -145,8 +145,10 @@ def read_mask(path: Path | str, classes: MaskClasses | None = None) -> NDArray[A
 
     Without ``classes`` the mask is binary: 0/1, 0/255 or 0/65535. Masks that went through JPEG or a smooth
     resizing have values near 0 and 255 and some between; they are thresholded at half (the data check reports
-    them). With ``classes``, only the values or colours named there may occur. In PNG files with a palette the
-    index counts, unless colours are named.
+    them). With ``classes``, only the values or colours named there may occur. In PNG files with a palette of
+    colours the index counts, unless colours are named. Where the palette is grey, its greys count if a mask
+    may hold them, since programs that save masks with a palette order it as they like, and else the index.
+    A Boolean array that tifffile wrote is what it holds, though a picture of it is its negative.
 
     Args:
         path: a file of any format of :func:`scalefuse.data.read.read_image`.
@@ -192,7 +194,9 @@ def decode_mask(
     assert classes is None or not classes.multi_label, "multi-label masks are read label by label"
     if classes is not None and classes.colours is not None:
         return _from_colours(image, classes)
-    values = _grey_values(image, path or image.source)
+    values = _grey_values(image, path or image.source, None if classes is None else classes.file_values)
+    if values.max() in (0, 255) and is_boolean_array(path or image.source, image.kind):
+        values = 255 - values
     top = int(values.max())
     # A file of 2 or 4 bits is read as a picture from black to white, but may hold small numbers.
     step = grey_step(path or image.source, image.kind) if top and top % 17 == 0 else 1
@@ -275,12 +279,12 @@ def _label_folders(case: SegmentationCase) -> str:
     )
 
 
-def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
+def _grey_values(image: Image, path: Path | None, known: tuple[int, ...] | None) -> NDArray[np.int64]:
     pixels = image.pixels
     if pixels.ndim == 3:
         indices = palette_indices(path) if image.kind == "png" and path is not None else None
         same = bool((pixels[..., :1] == pixels[..., 1:]).all())
-        if indices is not None and (not same or indices.max() <= 1):
+        if indices is not None and (not same or _index_counts(indices, pixels[..., 0], known)):
             pixels = indices
         elif same:
             pixels = pixels[..., 0]
@@ -303,6 +307,16 @@ def _grey_values(image: Image, path: Path | None) -> NDArray[np.int64]:
             "were expected; give another mask."
         )
     return pixels.astype(np.int64)
+
+
+def _index_counts(indices: NDArray[Any], greys: NDArray[Any], known: tuple[int, ...] | None) -> bool:
+    """Whether the index counts in a file whose palette is grey."""
+    shown, numbers = set(np.unique(greys).tolist()), set(np.unique(indices).tolist())
+    if shown <= {0, 255} and bool(((indices > 0) != (greys > 0)).any()):
+        return False  # white comes first in the palette: the index is the negative of what is seen
+    if known is not None:
+        return numbers <= set(known) and not shown <= set(known)
+    return numbers <= {0, 1} and not (shown <= {0, 1} or shown <= {0, 255})
 
 
 def _from_values(values: NDArray[np.int64], image: Image, classes: MaskClasses) -> NDArray[Any]:

@@ -62,3 +62,30 @@ def grey_step(path: Path | None, kind: ImageKind) -> int:
             page = file.pages.first
             bits, grey = int(page.bitspersample), int(page.photometric) <= 1
     return 255 // (2**bits - 1) if grey and bits in (2, 4) else 1
+
+
+def is_boolean_array(path: Path | None, kind: ImageKind) -> bool:
+    """Whether a TIFF file is a Boolean array that tifffile wrote (imageio writes with it too).
+
+    It marks such arrays as "white is zero" unless told otherwise, so that a picture of them is the negative
+    of what they hold.
+
+    Args:
+        path: the file, if there is one.
+        kind: its format.
+
+    Example:
+        >>> import tempfile, tifffile
+        >>> file = Path(tempfile.mkdtemp()) / "mask.tif"
+        >>> tifffile.imwrite(file, np.array([[False, True]]))
+        >>> is_boolean_array(file, "tiff")
+        True
+    """
+    if path is None or kind != "tiff" or not path.is_file():
+        return False
+    import tifffile
+
+    with silenced("tifffile"), tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        by_tifffile = str(page.tags.valueof(305)).startswith("tifffile")
+        return by_tifffile and int(page.bitspersample) == 1 and int(page.photometric) == 0
