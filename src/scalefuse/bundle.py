@@ -199,7 +199,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         files = {name: path / name for name in (INFO, WEIGHTS, CARD)}
         if absent := [name for name in (INFO, WEIGHTS) if not files[name].is_file()]:
             raise BundleError(
-                f"{path}: no bundle: {' and '.join(absent)} not in the folder; {_what_else(path)}."
+                f"{path}: no bundle: {' and '.join(absent)} not in the folder; {_what_else(path)}"
             )
         contents = {name: file.read_bytes() for name, file in files.items() if file.is_file()}
     else:
@@ -296,8 +296,8 @@ def _is_bundle_folder(folder: Path) -> bool:
 
 def _what_else(folder: Path) -> str:
     if (folder / EXPORT).is_file():
-        return "it is an export, and this needs the bundle that it was made from"
-    return f"did you mean {folder / 'bundle'}?" if (folder / "bundle").is_dir() else "give a bundle"
+        return "it is an export, and this needs the bundle that it was made from."
+    return f"did you mean {folder / 'bundle'}?" if (folder / "bundle").is_dir() else "give a bundle."
 
 
 def _not_found(name: str) -> str:

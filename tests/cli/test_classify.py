@@ -18,6 +18,12 @@ from scalefuse.networks.msrf_net.spec import build as build_msrf_net
 from scalefuse.report.heatmap import heat_overlay
 
 LABELS = ("benign", "malignant")
+
+
+def read_json(folder):
+    return json.loads((folder / "predictions.json").read_text())
+
+
 # Nineteen malignant cases 0.05 … 0.95: a sensitivity of 0.9 is the second smallest.
 TABLE = [[0.3, 0.6, 0.9], [round(0.05 * step, 2) for step in range(1, 20)]]
 
@@ -179,6 +185,20 @@ def test_the_class_to_explain_is_chosen(cli, bundle, tree, tmp_path):
         assert cli("predict", bundle, tree / "top.png", *options).code == 0
     maps = [read_image(tmp_path / label / "top_explanation.png").pixels.astype(int) for label in LABELS]
     assert (maps[0] != maps[1]).any()
+
+
+def test_of_several_labels_one_that_is_called_is_explained(cli, several, tree, tmp_path):
+    one = tree / "top.png"
+    assert cli("predict", several, one, "--explain", "-o", tmp_path / "plain").code == 0
+    probabilities = read_json(tmp_path / "plain")["pictures"][0]["probabilities"]
+    least = min(("edema", "mass"), key=lambda label: probabilities[label])
+    # At a sensitivity for this label, it alone has a threshold of its own: so low that it is called.
+    options = ("--sensitivity", 0.9, "--class", least, "--explain")
+    assert cli("predict", several, one, *options, "-o", tmp_path / "named").code == 0
+    assert read_json(tmp_path / "named")["pictures"][0]["explained_class"] == least
+    picture = read_json(tmp_path / "plain")["pictures"][0]
+    called = picture["prediction"] or list(probabilities)
+    assert picture["explained_class"] == max(called, key=lambda label: probabilities[label])
 
 
 def test_several_pictures_by_name(cli, bundle, tree, tmp_path):
@@ -494,10 +514,13 @@ def test_links_are_followed_once(cli, bundle, tmp_path):
     (pictures / "a-loop").symlink_to(pictures)
     (pictures / "again").symlink_to(pictures / "own")
     (pictures / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    (pictures / "round.png").symlink_to(pictures / "round.png")
     done = cli("predict", bundle, pictures, "-o", tmp_path / "out")
     assert done.code == 3
     assert [row["name"] for row in rows_of(tmp_path / "out")] == ["own/1.png", "linked/2.png"]
     assert "nowhere.png" in done.err
+    assert "round.png" in done.err
+    assert "2 of 4" in " ".join(done.err.split())
 
 
 def test_values_at_the_dark_end_are_told(cli, bundle, tmp_path):

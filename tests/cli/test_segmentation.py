@@ -271,6 +271,23 @@ def test_several_pictures_by_name(bundle: Path, dataset: Path, tmp_path: Path) -
         assert not (tmp_path / "other").exists()
 
 
+def test_links_in_circles_and_pipes_fail_alone(bundle: Path, dataset: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    write_pixels(source / "good.png", read_image(dataset / "val" / "images" / "10.png").pixels)
+    (source / "round.png").symlink_to(source / "round.png")
+    os.mkfifo(source / "pipe.png")
+    done = run("predict", bundle, source, "-o", tmp_path / "out")
+    assert done.returncode == 3
+    said = " ".join(done.stderr.split())
+    assert "1 of 2 failed" in said
+    assert "round.png: no such file; check the name" in said
+    assert (tmp_path / "out" / "good_mask.png").is_file()
+    done = run("predict", bundle, source / "good.png", source / "pipe.png", "-o", tmp_path / "named")
+    assert done.returncode in (2, 3)
+    assert "pipe.png" in done.stderr
+
+
 def test_pictures_of_one_name_fail_and_folders_inside_are_said(
     bundle: Path, dataset: Path, tmp_path: Path
 ) -> None:

@@ -158,3 +158,18 @@ def test_images_that_need_a_range(tmp_path):
     data = ClassificationSet(tmp_path, ("a", "b"), False, cases)
     assert found(check_classification(data))["intensity-range"].severity == "error"
     assert check_classification(data, intensity="minmax").findings == ()
+
+
+def test_folds_take_classes_from_either_part(tmp_path):
+    for index in range(12):
+        save(tmp_path / "set" / "train" / "covid" / f"{index}.png", scene(index))
+        save(tmp_path / "set" / "val" / "other" / f"{index}.png", scene(100 + index))
+    (tmp_path / "set" / "train" / "other").mkdir()
+    data = read_classification(tmp_path / "set", classes=("covid", "other"), strict=False)
+    apart, together = check_classification(data), check_classification(data, folds=True)
+    assert {"class-missing", "unseen-label"} <= found(apart).keys()
+    assert not {"class-missing", "unseen-label"} & found(together).keys()
+    # What neither part shows is missing all the same.
+    data = read_classification(tmp_path / "set", classes=("covid", "other", "rare"), strict=False)
+    message = found(check_classification(data, folds=True))["class-missing"].message
+    assert message.startswith("train and val: no image shows rare;")

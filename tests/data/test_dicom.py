@@ -69,6 +69,15 @@ def test_ct_is_in_hu_with_geometry(tmp_path):
     assert image.display_window == (40, 80)
 
 
+@pytest.mark.parametrize("spacing", [[0, 0], [-0.5, 0.5], [0.5, 0]])
+def test_sizes_of_pixels_that_are_none(tmp_path, spacing):
+    stored = RNG.integers(0, 255, (8, 8), dtype=np.uint8)
+    assert (
+        read_image(save(tmp_path / "a.dcm", slice_of(stored, PixelSpacing=spacing))).geometry.spacing_mm
+        is None
+    )
+
+
 def test_signed_pixels_and_fractional_slope(tmp_path):
     stored = RNG.integers(-2000, 3000, (8, 8), dtype=np.int16)
     image = read_image(save(tmp_path / "a.dcm", slice_of(stored, RescaleSlope=2.5, RescaleIntercept=10)))

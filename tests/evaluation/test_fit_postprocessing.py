@@ -37,6 +37,17 @@ def test_equals_trying_everything():
     assert fit.dice > fit.plain_dice + 0.02
 
 
+@pytest.mark.parametrize("number_type", [np.uint8, np.uint16])
+def test_maps_of_whole_numbers_are_over_their_full_range(number_type):
+    maps, masks = zip(*cases(), strict=True)
+    top = np.iinfo(number_type).max
+    whole = [np.rint(one * top).astype(number_type) for one in maps]
+    fractions = [one.astype(np.float32) / np.float32(top) for one in whole]
+    assert fit_postprocessing(whole, masks) == fit_postprocessing(fractions, masks)
+    labels = fit_label_postprocessing([one[None] for one in whole], [one[None] for one in masks])
+    assert labels.postprocessing.classes == (fit_postprocessing(fractions, masks).postprocessing,)
+
+
 def test_no_better_choice_means_no_processing():
     mask = np.zeros((20, 20), bool)
     mask[5:12, 5:12] = True

@@ -5,13 +5,27 @@ from types import SimpleNamespace
 
 import pytest
 
-from scalefuse.workflows.run_images import held_out_note
+from scalefuse.errors import ConfigError
+from scalefuse.workflows.run_images import held_out_note, keep_images
 
 TRAINED, CHOSEN = "was trained on images of this part", "were chosen on these very images"
 
 
 def model(place: Path, **data):
     return SimpleNamespace(info=SimpleNamespace(config={"data": data}), source=place)
+
+
+def test_a_run_goes_on_with_the_images_that_it_was_begun_with(tmp_path):
+    rows = [{"name": "a", "split": "train", "weight": "2"}, {"name": "b", "split": "val", "weight": "1"}]
+    keep_images(tmp_path, rows, "1234", resume=False)
+    keep_images(tmp_path, rows[::-1], "1234", resume=True)
+    with pytest.raises(ConfigError, match="contents of images or masks changed"):
+        keep_images(tmp_path, rows, "abcd", resume=True)
+    for key, other in (("weight", "9"), ("split", "val"), ("name", "c")):
+        with pytest.raises(ConfigError, match="1 new or changed, 1 missing or changed"):
+            keep_images(tmp_path, [{**rows[0], key: other}, rows[1]], "1234", resume=True)
+    (tmp_path / "images.sha256").unlink()  # a run of before it was written
+    keep_images(tmp_path, rows, "abcd", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import combinations
 
@@ -43,11 +44,14 @@ MAX_SEARCHED = 20_000
 
 _SHOWN = 3
 
+_TOGETHER = "train and val"
+
 
 def check_classification(
     data: ClassificationSet,
     *,
     intensity: IntensityRange | str | None = None,
+    folds: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataCheck:
     """Look at every image of a data set and at how the classes are spread.
@@ -60,6 +64,7 @@ def check_classification(
     Args:
         data: the set, read with ``strict=False``.
         intensity: the intensity range that training will use, for images that need one.
+        folds: whether training deals out the parts train and val anew, so that classes may lie in either.
         progress: called with the number of images done and their total.
 
     Returns:
@@ -98,7 +103,7 @@ def check_classification(
     duplicates = duplicate_pairs(statistics, prints) if search else []
     findings = [
         *notes.findings(),
-        *class_findings(by_split, data),
+        *class_findings(_dealt_together(by_split) if folds else by_split, data),
         *_label_conflicts(duplicates, statistics),
         *leak_findings(duplicates, statistics),
         *mixture_findings(by_split),
@@ -184,7 +189,7 @@ def class_findings(splits: dict[str, SplitStatistics], data: ClassificationSet) 
     if len(data.classes) < 2 and not data.multi_label:
         text = f"There is one class only ({', '.join(data.classes)}); at least two are needed."
         found.append(Finding("error", "single-class", text))
-    training = next((split for split in ("train", "all") if split in splits), None)
+    training = next((split for split in (_TOGETHER, "train", "all") if split in splits), None)
     seen = splits[training].images_with_class if training is not None else None
     for split, stats in splits.items():
         lacking = [name for name in data.classes if stats.images_with_class[name] == 0]
@@ -217,6 +222,28 @@ def class_findings(splits: dict[str, SplitStatistics], data: ClassificationSet) 
         )
         found.append(Finding("info", "class-imbalance", text))
     return found
+
+
+def _dealt_together(splits: dict[str, SplitStatistics]) -> dict[str, SplitStatistics]:
+    """What the parts train and val show as one."""
+    if not {"train", "val"} <= splits.keys():
+        return splits
+    parts = splits["train"], splits["val"]
+    counts = {
+        name: sum(part.images_with_class[name] for part in parts) for name in parts[0].images_with_class
+    }
+    number = sum(part.num_masks for part in parts)
+    together = replace(
+        parts[0],
+        num_images=sum(part.num_images for part in parts),
+        num_masks=number,
+        images_with_class=counts,
+        class_shares={name: count / max(1, number) for name, count in counts.items()},
+    )
+    return {
+        _TOGETHER: together,
+        **{name: one for name, one in splits.items() if name not in ("train", "val")},
+    }
 
 
 def _similar_names(training: str, seen: dict[str, int]) -> list[Finding]:

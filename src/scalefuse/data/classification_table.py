@@ -77,7 +77,9 @@ def read_class_table(
     found = sorted({label for labels in texts for label in labels}, key=natural_key)
     known = tuple(found) if classes is None else classes
     if not known:
-        raise InputError(f"{path}: the column {label_column!r} is empty; fill in labels.")
+        long = next((line for line, row in rows if any("\n" in (cell or "") for cell in row.values())), None)
+        hint = "" if long is None else f", or close the quotation mark that line {long} opens"
+        raise InputError(f"{path}: the column {label_column!r} is empty; fill in labels{hint}.")
     reader = _Rows(path, used, known, several, _Finder(root))
     for (line, row), labels in zip(rows, texts, strict=True):
         reader.add(line, row, labels)

@@ -157,8 +157,10 @@ def _unit(dataset: Any) -> PixelUnit:
 
 
 def _geometry(dataset: Any) -> Geometry:
+    spacing = _numbers(dataset.get("PixelSpacing"), 2)
     return Geometry(
-        spacing_mm=_numbers(dataset.get("PixelSpacing"), 2),  # type: ignore[arg-type]
+        # Sizes of 0 or less are no sizes.
+        spacing_mm=spacing if spacing and min(spacing) > 0 else None,  # type: ignore[arg-type]
         orientation=_numbers(dataset.get("ImageOrientationPatient"), 6),
         position_mm=_numbers(dataset.get("ImagePositionPatient"), 3),  # type: ignore[arg-type]
         slice_thickness_mm=(_numbers([dataset.get("SliceThickness")], 1) or (None,))[0],

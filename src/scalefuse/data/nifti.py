@@ -84,8 +84,9 @@ def read_nifti(path: Path, channels: Channels = None) -> Image:
     except Exception as error:  # nibabel, gzip and zlib raise many types for damaged files.
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: damaged or truncated NIfTI file ({first_line}); copy it again.") from error
+    spacing = (zooms[axes[0]], zooms[axes[1]])
     geometry = Geometry(
-        spacing_mm=(zooms[axes[0]], zooms[axes[1]]),
+        spacing_mm=spacing if min(spacing) > 0 and max(spacing) < np.inf else None,
         affine=np.array(volume.affine, dtype=np.float64),
         nifti_header=volume.header.copy(),
         nifti_shape=shape,

@@ -46,7 +46,8 @@ def fit_postprocessing(
     masks empty count as Dice 1, one empty as 0. Images are looked at one after another and may be generated.
 
     Args:
-        probabilities: maps ``(H, W)`` in [0, 1] at the size of the masks.
+        probabilities: maps ``(H, W)`` at the size of the masks: in [0, 1], or unsigned integers over their
+            full range.
         masks: reference masks ``(H, W)``, in the same order.
         thresholds: to try, in (0, 1).
         smallest_objects: to try, in pixels.
@@ -65,7 +66,8 @@ def fit_postprocessing(
     if not grid:
         raise InputError("Expected a threshold, a smallest object and a hole size to try, but got none.")
     total, plain, number = np.zeros(len(grid)), 0.0, 0
-    for probability, mask in _pairs(probabilities, masks):
+    for given, mask in _pairs(probabilities, masks):
+        probability = _unit(given)
         predicted, target = check_masks(probability >= 0.5, mask)
         plain += float(_dice(predicted[target].sum(), predicted.sum(), target.sum()))
         total += np.concatenate(
@@ -97,7 +99,8 @@ def fit_label_postprocessing(
     """As :func:`fit_postprocessing`, for each of several labels that a pixel may carry together.
 
     Args:
-        probabilities: maps ``(K, H, W)`` at the size of the masks: in [0, 1], or in 8 bits from 0 to 255.
+        probabilities: maps ``(K, H, W)`` at the size of the masks: in [0, 1], or unsigned integers
+            over their full range.
         masks: reference masks ``(K, H, W)``, in the same order.
 
     Raises:
@@ -111,7 +114,7 @@ def fit_label_postprocessing(
     """
     labels = len(masks[0]) if len(masks) else 1
     fits = [
-        fit_postprocessing((_unit(one[label]) for one in probabilities), (one[label] for one in masks))
+        fit_postprocessing((one[label] for one in probabilities), (one[label] for one in masks))
         for label in range(labels)
     ]
     return PostProcessingFit(
@@ -188,7 +191,9 @@ def fit_class_postprocessing(
 
 
 def _unit(probability: NDArray[Any]) -> NDArray[Any]:
-    return probability.astype(np.float32) / 255 if probability.dtype == np.uint8 else probability
+    if probability.dtype.kind != "u":
+        return probability
+    return probability.astype(np.float32) / np.float32(np.iinfo(probability.dtype).max)
 
 
 def _pairs(

@@ -30,7 +30,7 @@ from scalefuse.workflows.classify_tables import Predictions, write_embeddings, w
 from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline
-from scalefuse.workflows.several import among
+from scalefuse.workflows.several import among, place_of
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def classify(
     if options.explain:
         names = explanation_names(inputs)
         batch.drawings = {one.name: output / name for one, name in zip(inputs, names, strict=True)}
-        batch.inputs = {one.path.resolve() for one in inputs if one.path is not None}
+        batch.inputs = {place_of(one.path) for one in inputs if one.path is not None}
     batch.result.computed_by = classifier.computed_by
     batch.result.failures += problems
     if on_start is not None:
@@ -335,7 +335,7 @@ class _Batch:
 
     def _draw(self, one: ClassifyInput, image: Image, probabilities: NDArray[np.float32]) -> None:
         path = self.drawings[one.name]
-        if path.exists() and path.resolve() in self.inputs:
+        if path.exists() and place_of(path) in self.inputs:
             raise OutputError(f"{path}: is one of the input pictures; choose another output folder.")
         if self.options.label is not None:
             index = self.classifier.labels.index(self.options.label)

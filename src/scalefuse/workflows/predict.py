@@ -29,7 +29,7 @@ from scalefuse.workflows.leftovers import leftover_notes
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
 from scalefuse.workflows.segment_inputs import find_pictures
-from scalefuse.workflows.several import among
+from scalefuse.workflows.several import among, place_of
 from scalefuse.workflows.views import views_notes
 from scalefuse.workflows.workload import job_of
 
@@ -227,11 +227,11 @@ class _Work:
                 f"{self.output}: is the folder of the pictures, and the next run would take its masks for "
                 "pictures too; choose another output folder (-o)."
             )
-        inputs = {file.resolve() for file in files}
+        inputs = {place_of(file) for file in files}
         for file in files:
             for names in self._names(image_stem(file)):
                 for name in names:
-                    if (self.output / name).resolve() in inputs:
+                    if place_of(self.output / name) in inputs:
                         raise OutputError(
                             f"{self.output / name}: is one of the input pictures; choose another output "
                             "folder (-o)."

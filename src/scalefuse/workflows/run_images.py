@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,25 +11,30 @@ from scalefuse.bundle import Bundle
 from scalefuse.config.base import expand_path
 from scalefuse.config.classification import ClassificationData
 from scalefuse.config.segmentation import SegmentationData
+from scalefuse.data.atomic import atomic_write
 from scalefuse.errors import ConfigError, InputError
 from scalefuse.report.tables import write_csv
 
-IMAGES, CHECK_PAGE = "images.csv", "data-check.html"
+IMAGES, CONTENTS, CHECK_PAGE = "images.csv", "images.sha256", "data-check.html"
 
 _FEW = 10
 
 
-def keep_images(folder: Path, rows: Sequence[dict[str, str]], *, resume: bool) -> None:
+def keep_images(folder: Path, rows: Sequence[dict[str, str]], contents: str, *, resume: bool) -> None:
     """Write ``images.csv`` into a run's folder; a run that goes on must have the images it was begun with.
+
+    A checksum of what is trained on lies beside it, as ``images.sha256``.
 
     Args:
         folder: Of the run.
         rows: Of every image its ``name``, ``split`` (``train`` or ``val``) and what else is known of it. For
             classifiers that is a data set of its own, which ``scalefuse evaluate`` takes.
-        resume: Compare with the file that stands there. Runs of before it was written have none.
+        contents: Fingerprint of the files that are trained on.
+        resume: Compare with the files that stand there. Runs of before these were written have none.
 
     Raises:
-        ConfigError: Images were added, taken away, or given to the other part or another class since.
+        ConfigError: Images were added, taken away, changed, or given to the other part, another class or
+            another weight since.
         InputError: The file was damaged.
     """
     path = folder / IMAGES
@@ -46,7 +52,27 @@ def keep_images(folder: Path, rows: Sequence[dict[str, str]], *, resume: bool) -
                 f"changed, {len(before - now)} missing or changed, such as {changed[0]!r}. Going on would "
                 "validate on images that were trained on; restore them, or start a new run in another folder."
             )
+    mark = folder / CONTENTS
+    if resume and mark.is_file() and mark.read_text(encoding="utf-8").strip() != contents:
+        raise ConfigError(
+            f"The contents of images or masks changed since the run was begun ({mark}), though no name did; "
+            "restore them, or start a new run in another folder."
+        )
     write_csv(path, list(rows))
+    with atomic_write(mark) as temporary:
+        temporary.write_text(f"{contents}\n", encoding="utf-8")
+
+
+def checksum(path: Path) -> bytes:
+    """SHA-256 of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend or remove it.") from error
 
 
 def held_out_note(bundles: Sequence[Bundle], key: str, source: Path, split: str) -> str | None:
@@ -82,8 +108,8 @@ def held_out_note(bundles: Sequence[Bundle], key: str, source: Path, split: str)
     return None
 
 
-def _identity(row: dict[str, str]) -> tuple[str, str, str]:
-    return row.get("name") or "", row.get("split") or "", row.get("label") or ""
+def _identity(row: dict[str, str]) -> tuple[str, str, str, str]:
+    return row.get("name") or "", row.get("split") or "", row.get("label") or "", row.get("weight") or ""
 
 
 def few_note(number: int, folds: int | None) -> str | None:

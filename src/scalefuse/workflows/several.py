@@ -43,6 +43,16 @@ def several_pictures(sources: Sequence[Path], *, tables: Sequence[str] = ()) -> 
     return list(once.values())
 
 
+def place_of(path: Path) -> Path:
+    """The file behind links, as ``Path.resolve`` but without an error for links that go round in circles.
+
+    Example:
+        >>> place_of(Path("/scans/../scans/1.png"))
+        PosixPath('/scans/1.png')
+    """
+    return Path(os.path.realpath(path))
+
+
 def among(output: Path, source: Path | Sequence[Path]) -> bool:
     """Whether results in a folder would lie among the pictures, and be taken for pictures the next time.
 

@@ -256,7 +256,7 @@ def _train_fusion(
         cases, val_cases = split_pairs(cases, config.data, training.seed)
     parts = (("train", cases), ("val", val_cases))
     pairs = [{"name": f"{case.source}/{case.name}", "split": split} for split, part in parts for case in part]
-    keep_images(folder, pairs, resume=resume)
+    keep_images(folder, pairs, fingerprint, resume=resume)
     say(f"{len(cases)} training and {len(val_cases)} validation pairs")
     torch.manual_seed(training.seed)
     network = NETWORKS[config.network.name].build(config.network)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scalefuse.config import ClassificationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import BundleError, ConfigError, InputError
-from scalefuse.workflows.run_images import CHECK_PAGE, few_note, keep_images, validation_origin
+from scalefuse.workflows.run_images import CHECK_PAGE, checksum, few_note, keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def fingerprint(cases: Iterable[ClassificationCase]) -> str:
     """SHA-256 over names, labels and contents of the images."""
     total = hashlib.sha256()
     for case in cases:
-        content = case.path.read_bytes() if case.path is not None else case.read().pixels.tobytes()
-        name = case.path.name if case.path is not None else case.name
-        total.update(f"{name}\0{case.labels}".encode() + hashlib.sha256(content).digest())
+        name, stored = (case.name, None) if case.path is None else (case.path.name, checksum(case.path))
+        content = stored or hashlib.sha256(case.read().pixels.tobytes()).digest()
+        total.update(f"{name}\0{case.labels}".encode() + content)
     return total.hexdigest()
 
 
@@ -147,7 +147,7 @@ def train_classification(
     found = read_data(config)
     cases, val_cases = find_cases(config, found)
     _check_decision(config, found, val_cases)
-    keep_images(folder, _image_rows(found, cases, val_cases), resume=resume)
+    keep_images(folder, _image_rows(found, cases, val_cases), fingerprint(cases), resume=resume)
     origin = validation_origin(data, own="val" in found.splits)
     say(
         f"{len(cases)} training and {len(val_cases)} validation images (these are {origin}), "
@@ -382,7 +382,7 @@ def check_data(config: ClassificationRun, folder: Path, say: Callable[[str], Non
     from scalefuse.report.data_check import write_data_check_html
 
     found = read_data(config, strict=False)
-    check = check_classification(found, intensity=config.data.intensity)
+    check = check_classification(found, intensity=config.data.intensity, folds=config.data.folds is not None)
     if not check.has_errors and (config.data.folds is not None or "val" not in found.splits):
         # What cannot be split is refused after the check has been shown.
         with suppress(InputError):

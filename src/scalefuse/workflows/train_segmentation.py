@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from scalefuse.config import SegmentationRun
 from scalefuse.config.base import expand_path
 from scalefuse.errors import ConfigError, InputError
-from scalefuse.workflows.run_images import CHECK_PAGE, few_note, keep_images, validation_origin
+from scalefuse.workflows.run_images import CHECK_PAGE, checksum, few_note, keep_images, validation_origin
 from scalefuse.workflows.train import BUNDLE, TrainResult
 
 if TYPE_CHECKING:
@@ -102,7 +100,7 @@ def fingerprint(cases: Iterable[SegmentationCase]) -> str:
     for case in cases:
         masks = [case.mask] if case.mask is not None else [path for _, path in case.label_masks]
         for path in (case.image, *masks):
-            total.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+            total.update(path.name.encode() + b"\0" + checksum(path))
     return total.hexdigest()
 
 
@@ -147,7 +145,8 @@ def train_segmentation(
     if data.check:
         check_data(config, folder, say, cases, val_cases)
     require_foreground(config, {"training": cases, "validation": val_cases})
-    keep_images(folder, case_rows({"train": cases, "val": val_cases}), resume=resume)
+    contents = fingerprint(cases)
+    keep_images(folder, case_rows({"train": cases, "val": val_cases}), contents, resume=resume)
     channels = config.network.in_channels
     dataset = SegmentationDataset(
         cases,
@@ -220,7 +219,7 @@ def train_segmentation(
             description=config.description,
             licence=config.licence,
             num_cases=len(cases),
-            fingerprint=fingerprint(cases),
+            fingerprint=contents,
         ),
         config=config.model_dump(mode="json"),
     )
@@ -260,17 +259,17 @@ def _fit_on_validation(
         intensity=info.preprocessing["intensity"],
         tta=info.preprocessing["tta"],
     )
-    # Masks and 8-bit maps of a few thousand validation images fit into memory.
+    # Masks and 16-bit maps, as predictions have them, of a thousand validation images fit into memory.
     found, wanted = [], []
     for case in cases:
         probability = segmenter.segment(read_image(case.image, channels=segmenter.in_channels)).probability
         assert probability is not None
-        found.append((probability // 257).astype(np.uint8))
+        found.append(probability)
         wanted.append(read_case_mask(case, data.classes))
     if segmenter.multi_label:
         fitted = fit_label_postprocessing(found, wanted)
     elif segmenter.num_outputs == 1:
-        fitted = fit_postprocessing((one[0].astype(np.float32) / 255 for one in found), wanted)
+        fitted = fit_postprocessing((one[0] for one in found), wanted)
     else:
         classes = (PostProcessing().threshold_or_best(one) for one in found)
         fitted = fit_class_postprocessing(classes, wanted, len(info.labels))

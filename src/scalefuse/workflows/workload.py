@@ -33,6 +33,8 @@ def _pixels(file: Path) -> float:
     """Rows times columns, and more for more than three channels, as far as the header says."""
     from PIL import Image
 
+    if not file.is_file():
+        return 0.0  # such as a pipe, which would be waited for
     try:
         # A header that Pillow wonders about is the reader's to complain of.
         with warnings.catch_warnings():
