@@ -360,6 +360,12 @@ def test_a_quotation_mark_that_is_not_closed(tmp_path):
         read_classification(table(tmp_path, "path,label", *lines))
 
 
+def test_a_quotation_mark_that_swallows_every_label(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    with pytest.raises(InputError, match=r"'label' is empty; .* or close the quotation mark that is open"):
+        read_classification(table(tmp_path, "path,label", '"a.png,x', "b.png,y"))
+
+
 def test_images_in_folders_of_a_class_folder_are_told(tmp_path):
     touch(tmp_path, "a/1.png", "a/pat1/2.png", "a/pat2/deep/3.png", "b/4.png")
     (tmp_path / "b" / "empty").mkdir()

@@ -77,8 +77,8 @@ def read_class_table(
     found = sorted({label for labels in texts for label in labels}, key=natural_key)
     known = tuple(found) if classes is None else classes
     if not known:
-        long = next((line for line, row in rows if any("\n" in (cell or "") for cell in row.values())), None)
-        hint = "" if long is None else f", or close the quotation mark that line {long} opens"
+        open_quote = any("\n" in (cell or "") for _, row in rows for cell in row.values())
+        hint = ", or close the quotation mark that is open" if open_quote else ""
         raise InputError(f"{path}: the column {label_column!r} is empty; fill in labels{hint}.")
     reader = _Rows(path, used, known, several, _Finder(root))
     for (line, row), labels in zip(rows, texts, strict=True):
