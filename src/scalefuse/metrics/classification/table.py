@@ -4,7 +4,7 @@ CLASSIFICATION_METRIC_DEFINITIONS: dict[str, str] = {
     "accuracy": "share of cases with the right class; with several labels the mean over labels",
     "exact_match": "several labels: share of cases with every label right",
     "balanced_accuracy": "mean recall over the classes that have cases; with several labels the mean over "
-    "labels of (sensitivity + specificity) / 2",
+    "labels, which some cases carry and some do not, of (sensitivity + specificity) / 2",
     "precision": "TP / (TP + FP) of a class against the rest",
     "recall": "TP / (TP + FN) of a class against the rest: its sensitivity",
     "specificity": "TN / (TN + FP) of a class against the rest",
@@ -17,8 +17,10 @@ CLASSIFICATION_METRIC_DEFINITIONS: dict[str, str] = {
     "mean of those that have cases",
     "auprc": "average precision, Σ (Rₙ − Rₙ₋₁)·Pₙ, no interpolation; over several classes the mean of those "
     "that have cases",
-    "mcc": "Matthews correlation coefficient, Gorodkin's for several classes; with several labels the mean",
-    "kappa": "Cohen's kappa, unweighted; with several labels the mean over labels",
+    "mcc": "Matthews correlation coefficient, Gorodkin's for several classes; with several labels the mean "
+    "over those that some cases carry and some do not",
+    "kappa": "Cohen's kappa, unweighted; with several labels the mean over those that some cases carry and "
+    "some do not",
     "brier": "mean squared error of the probability, of the positive class for two classes (0 to 1), summed "
     "over classes for more (0 to 2), mean over labels for several labels",
     "ece": "expected calibration error, 15 bins of equal width: of the positive class for two classes, of "
