@@ -225,6 +225,7 @@ def test_the_page_says_what_a_model_of_whole_pictures_takes(segmentation):
 def test_a_fixed_size_that_is_not_the_training_s_is_said(
     segmentation_bundle, classification_bundle, heads, tmp_path, task
 ):
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
     bundle = segmentation_bundle if task == "segmentation" else classification_bundle
     key = "resize" if task == "segmentation" else "size"
     preprocessing = {**bundle.info.preprocessing, key: (64, 64)}
@@ -236,7 +237,7 @@ def test_a_fixed_size_that_is_not_the_training_s_is_said(
         ((64, 64), {key: (64, 64)}),
     ):
         output = tmp_path / str(size[1])
-        record = export(bundle, output, ExportOptions("onnx", size=size, images=images))
+        record = export(bundle, output, ExportOptions("openvino", size=size, images=images))
         found = {name: record.preprocessing.get(name) for name in (key, "trained_size")}
         assert found == {"trained_size": None, **expected}
         assert record.graphs[0].inputs[0].shape[2:] == size

@@ -15,7 +15,7 @@ from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
 from scalefuse.workflows.out_of_memory import is_out_of_memory
-from scalefuse.workflows.run_images import CHECK_PAGE, IMAGES, keep_images
+from scalefuse.workflows.run_images import CHECK_PAGE, CONTENTS, IMAGES, keep_images
 from scalefuse.workflows.run_lock import LOCK, sole_training
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _train(
             # Nothing was trained: leave no folder that looks like a run, nor the page of a check, unless that
             # is what the error is about.
             page = [] if CHECK_PAGE in str(error) else [CHECK_PAGE]
-            for name in (CONFIG, IMAGES, "metrics.csv", *page):
+            for name in (CONFIG, IMAGES, CONTENTS, "metrics.csv", *page):
                 (folder / name).unlink(missing_ok=True)
             for name in ("checkpoints", "tensorboard"):
                 shutil.rmtree(folder / name, ignore_errors=True)

@@ -18,10 +18,11 @@ CALLS = {
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [*((name, "torch") for name in CALLS), ("hifuse-pneumoniamnist", "onnxruntime")],
+    [*((name, "torch") for name in CALLS), ("hifuse-pneumoniamnist", "openvino")],
 )
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_a_copy_of_a_used_predictor_gives_the_same(name, engine, copied):
+    pytest.importorskip(engine, reason=f"needs the extra `{engine}`")
     predictor = scalefuse.load(name, engine=engine, precision="fp32")
     expected = CALLS[name](predictor)
     np.testing.assert_array_equal(CALLS[name](copied(predictor)), expected)
