@@ -12,7 +12,7 @@ from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
 from scalefuse.data.segmentation import SegmentationCase
 from scalefuse.data.soft_edges import RING_TOLERANCE, has_soft_edges
-from scalefuse.data.stored_numbers import grey_step, is_boolean_array, palette_indices
+from scalefuse.data.stored_numbers import StoredGreys, palette_indices, stored_greys
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
@@ -195,11 +195,12 @@ def decode_mask(
     if classes is not None and classes.colours is not None:
         return _from_colours(image, classes)
     values = _grey_values(image, path or image.source, None if classes is None else classes.file_values)
-    if values.max() in (0, 255) and is_boolean_array(path or image.source, image.kind):
-        values = 255 - values
     top = int(values.max())
-    # A file of 2 or 4 bits is read as a picture from black to white, but may hold small numbers.
-    step = grey_step(path or image.source, image.kind) if top and top % 17 == 0 else 1
+    # A file of 1, 2 or 4 bits is read as a picture from black to white, but may hold small numbers.
+    step, negated = stored_greys(path or image.source, image.kind) if top % 17 == 0 else StoredGreys()
+    if negated:
+        values = 255 - values
+        top = int(values.max())
     if classes is not None:
         stored = values // step
         if step > 1 and set(np.unique(stored).tolist()) <= set(classes.file_values):

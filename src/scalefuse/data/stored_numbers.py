@@ -1,7 +1,7 @@
 """What files of masks hold, where pictures are read as palette colours or stretched greys."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,21 @@ def palette_indices(path: Path) -> NDArray[Any] | None:
         return apply_orientation(pixels, picture.getexif().get(EXIF_ORIENTATION, 1))
 
 
-def grey_step(path: Path | None, kind: ImageKind) -> int:
-    """What 1 in a grey file of 2 or 4 bits becomes when it is read as a picture of 8; 1 for other files.
+class StoredGreys(NamedTuple):
+    """How the greys of a file became those of the picture that is read from it.
+
+    Attributes:
+        step: what 1 in a file of 2 or 4 bits becomes in a picture of 8; 1 for other files.
+        negated: whether the picture is the negative of what was written. tifffile, and imageio with it, mark
+            Boolean arrays as "white is zero" unless told otherwise.
+    """
+
+    step: int = 1
+    negated: bool = False
+
+
+def stored_greys(path: Path | None, kind: ImageKind) -> StoredGreys:
+    """How a file holds its greys, by its header.
 
     Args:
         path: the file, if there is one.
@@ -46,11 +59,15 @@ def grey_step(path: Path | None, kind: ImageKind) -> int:
         >>> import tempfile, tifffile
         >>> file = Path(tempfile.mkdtemp()) / "mask.tif"
         >>> tifffile.imwrite(file, np.array([[0, 1]], np.uint8), bitspersample=4, photometric="minisblack")
-        >>> grey_step(file, "tiff")
-        17
+        >>> stored_greys(file, "tiff")
+        StoredGreys(step=17, negated=False)
+        >>> tifffile.imwrite(file, np.array([[False, True]]))
+        >>> stored_greys(file, "tiff")
+        StoredGreys(step=1, negated=True)
     """
     if path is None or kind not in ("png", "tiff") or not path.is_file():
-        return 1
+        return StoredGreys()
+    negated = False
     if kind == "png":
         with path.open("rb") as handle:
             head = handle.read(26)
@@ -60,32 +77,8 @@ def grey_step(path: Path | None, kind: ImageKind) -> int:
 
         with silenced("tifffile"), tifffile.TiffFile(path) as file:
             page = file.pages.first
-            bits, grey = int(page.bitspersample), int(page.photometric) <= 1
-    return 255 // (2**bits - 1) if grey and bits in (2, 4) else 1
-
-
-def is_boolean_array(path: Path | None, kind: ImageKind) -> bool:
-    """Whether a TIFF file is a Boolean array that tifffile wrote (imageio writes with it too).
-
-    It marks such arrays as "white is zero" unless told otherwise, so that a picture of them is the negative
-    of what they hold.
-
-    Args:
-        path: the file, if there is one.
-        kind: its format.
-
-    Example:
-        >>> import tempfile, tifffile
-        >>> file = Path(tempfile.mkdtemp()) / "mask.tif"
-        >>> tifffile.imwrite(file, np.array([[False, True]]))
-        >>> is_boolean_array(file, "tiff")
-        True
-    """
-    if path is None or kind != "tiff" or not path.is_file():
-        return False
-    import tifffile
-
-    with silenced("tifffile"), tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        by_tifffile = str(page.tags.valueof(305)).startswith("tifffile")
-        return by_tifffile and int(page.bitspersample) == 1 and int(page.photometric) == 0
+            bits, photometric = int(page.bitspersample), int(page.photometric)
+            by_tifffile = str(page.tags.valueof(305)).startswith("tifffile")
+        grey = photometric <= 1
+        negated = by_tifffile and bits == 1 and photometric == 0
+    return StoredGreys(255 // (2**bits - 1) if grey and bits in (2, 4) else 1, negated)
