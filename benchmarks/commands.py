@@ -20,7 +20,7 @@ from scalefuse.data.write import write_image, write_pixels
 from scalefuse.inference.engines.choice import Job
 
 SCALEFUSE = (sys.executable, "-m", "scalefuse.cli.main")
-COUNT, LARGE_COUNT = 20, 50
+COUNT, LARGE_COUNT = 20, 40
 """Pictures of two folders that are both large enough for commands to choose the same engine."""
 
 
@@ -80,7 +80,6 @@ def compare_commands(
         seconds=seconds,
         at_least=1 if quick else 2,
         at_most=1 if quick else 5,
-        warm_up=False,
     )
     rows = [
         {

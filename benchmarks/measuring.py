@@ -52,28 +52,25 @@ def interleaved(
     seconds: float,
     at_least: int = 3,
     at_most: int = 15,
-    warm_up: bool = True,
     wait: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
     """Seconds of each path, run in turn (A B C A B C …), so that a busy moment slows all alike.
 
     Before each run there is a pause: the threads of one engine wait busily for a moment after their work, and
-    would slow the next path. The first turn warms up and is not counted, unless told otherwise.
+    would slow the next path. Every turn counts: what takes longer the first time has to have run before.
 
     Args:
         paths: What to run.
         seconds: No turn is begun that would not end within this time, but for the first ``at_least``.
         at_least: Turns that count at least.
         at_most: Turns that count at most.
-        warm_up: Whether a first turn is not counted.
         wait: Called before each reading of the clock; waits for a device that works by itself.
     """
     found: dict[str, list[float]] = {name: [] for name in paths}
     begin = time.perf_counter()
-    first = int(warm_up)
-    for turn in range(at_most + first):
+    for turn in range(at_most):
         elapsed = time.perf_counter() - begin
-        if turn >= at_least + first and elapsed * (turn + 1) / turn > seconds:
+        if turn >= at_least and elapsed * (turn + 1) / turn > seconds:
             break
         for name, path in paths.items():
             wait()
@@ -81,8 +78,7 @@ def interleaved(
             start = time.perf_counter()
             path()
             wait()
-            if turn >= first:
-                found[name].append(time.perf_counter() - start)
+            found[name].append(time.perf_counter() - start)
     return found
 
 

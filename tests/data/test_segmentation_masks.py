@@ -297,6 +297,7 @@ def test_colours_of_a_configuration_may_be_written_as_on_the_command_line(given)
     [
         ("background=0,nucleus", "a value is missing"),
         ("background,background", "must differ"),
+        ("background,mean of classes", "take another name"),
         ({"names": ["a", "b"], "colours": ["#000000", "red"]}, "such as #ff8000, but got 'red'"),
         ({"names": ["a", "b"], "colours": "#000000"}, "tuple"),
     ],

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from scalefuse.data.masks import MEAN_OF_CLASSES
 from scalefuse.errors import InputError
 from scalefuse.evaluation.bootstrap import bootstrap_interval
-from scalefuse.evaluation.segmentation import MEAN_OF_CLASSES, THRESHOLDS, evaluate_segmentation
+from scalefuse.evaluation.segmentation import THRESHOLDS, evaluate_segmentation
 from scalefuse.inference.postprocessing import PostProcessing
 from scalefuse.metrics.segmentation import Calibration, dice, measure_segmentation
 

@@ -221,29 +221,31 @@ def test_the_page_says_what_a_model_of_whole_pictures_takes(segmentation):
     assert "flips and rotations of a picture by 90°: average so too" in export_page(averaged)
 
 
-@pytest.mark.parametrize("task", ["segmentation", "classification"])
+@pytest.mark.usefixtures("traced_once")
+@pytest.mark.parametrize(
+    ("task", "size", "batch", "trained"),
+    [
+        ("segmentation", (32, 48), None, (40, 48)),
+        ("segmentation", (32, 48), None, (32, 48)),
+        ("classification", (64, 64), 2, (40, 48)),
+    ],
+)
 def test_a_fixed_size_that_is_not_the_training_s_is_said(
-    segmentation_bundle, classification_bundle, heads, tmp_path, task
+    segmentation_bundle, classification_bundle, heads, tmp_path, task, size, batch, trained
 ):
-    pytest.importorskip("openvino", reason="needs the extra `openvino`")
     bundle = segmentation_bundle if task == "segmentation" else classification_bundle
     key = "resize" if task == "segmentation" else "size"
-    preprocessing = {**bundle.info.preprocessing, key: (64, 64)}
-    info = bundle.info.model_copy(update={"preprocessing": preprocessing})
-    bundle = dataclasses.replace(bundle, info=info)
+    info = bundle.info.model_copy(update={"preprocessing": {**bundle.info.preprocessing, key: trained}})
     images = heads / ("set" if task == "segmentation" else "pairs/MRI")
-    for size, expected in (
-        ((72, 96), {key: (72, 96), "trained_size": (64, 64)}),
-        ((64, 64), {key: (64, 64)}),
-    ):
-        output = tmp_path / str(size[1])
-        record = export(bundle, output, ExportOptions("openvino", size=size, images=images))
-        found = {name: record.preprocessing.get(name) for name in (key, "trained_size")}
-        assert found == {"trained_size": None, **expected}
-        assert record.graphs[0].inputs[0].shape[2:] == size
-        page = (output / "README.md").read_text()
-        assert ("trained on pictures of 64×64" in page) == (size != (64, 64))
-        assert "bring every picture to that size" not in page or size == (64, 64)
+    options = ExportOptions("onnx", size=size, batch=batch, images=images)
+    record = export(dataclasses.replace(bundle, info=info), tmp_path / "out", options)
+    other = size != trained
+    assert record.preprocessing[key] == size
+    assert record.preprocessing.get("trained_size") == (trained if other else None)
+    assert record.graphs[0].inputs[0].shape[2:] == size
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert (f"trained on pictures of {trained[0]}×{trained[1]}" in page) == other
+    assert "bring every picture to that size" not in page or not other
 
 
 def test_samples_are_read_when_they_are_asked_for(heads, segmentation_bundle, monkeypatch):

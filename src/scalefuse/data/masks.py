@@ -16,6 +16,9 @@ from scalefuse.data.stored_numbers import StoredGreys, palette_indices, stored_g
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
+MEAN_OF_CLASSES = "mean of classes"
+"""What summaries call the mean over several classes; no class can have this name."""
+
 
 class MaskClasses(Schema):
     """What the values of a mask mean. Without one, masks are binary: 0/1 or 0/255.
@@ -66,6 +69,8 @@ class MaskClasses(Schema):
             raise ValueError(f"at least {fewest} names are needed, got {len(self.names)}")
         if len(set(self.names)) < len(self.names):
             raise ValueError("the names must differ from one another")
+        if MEAN_OF_CLASSES in self.names:
+            raise ValueError(f"summaries call something else {MEAN_OF_CLASSES!r}; take another name")
         for name in self.names:
             if re.search(r"[/\\\x00-\x1f]", name):
                 raise ValueError(

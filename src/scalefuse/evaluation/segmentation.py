@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.data.masks import MEAN_OF_CLASSES
 from scalefuse.errors import InputError
 from scalefuse.evaluation.bootstrap import bootstrap_interval
 from scalefuse.inference.postprocessing import PostProcessing
@@ -22,8 +23,6 @@ from scalefuse.metrics.segmentation import (
 
 THRESHOLDS = np.round(np.arange(1, 20) / 20, 2)
 """Thresholds of the scan."""
-
-MEAN_OF_CLASSES = "mean of classes"
 
 
 class EvaluationCase(NamedTuple):

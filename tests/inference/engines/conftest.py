@@ -14,6 +14,7 @@ from scalefuse.catalog import NETWORKS
 from scalefuse.data.phantom import head_phantom
 from scalefuse.inference.engines.build import build_engine, bundle_engine
 from scalefuse.inference.engines.choice import EngineChoice
+from scalefuse.inference.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("SCALEFUSE_DATA", ROOT.parent / "shared" / "data"))
@@ -80,6 +81,20 @@ def engine_of():
 
 
 @pytest.fixture(scope="session")
+def tiny_engine(tiny, engine_of):
+    """``tiny_engine("hifuse", pair)``: a small network, and an engine that computes it, made once."""
+    made = {}
+
+    def make(name, pair):
+        if (name, pair) not in made:
+            config, network = tiny(name)
+            made[name, pair] = network, engine_of(network, config, *pair)
+        return made[name, pair]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def shipped():
     """``shipped("dilran")``: a bundle that comes with the package, loaded once."""
     made = {}
@@ -123,6 +138,15 @@ def nuclei():
     files = sorted(SAMPLES.glob("*.png"))
     files += sorted((DATA / "dsb2018" / "val" / "images").glob("*.png"))[::6][:5]
     return [np.asarray(Image.open(file).convert("RGB"))[:256, :256] for file in files]
+
+
+@pytest.fixture(scope="session")
+def segmented_nuclei(shipped, nuclei):
+    """What the plain network finds in them."""
+    bundle = shipped("msrf-net-nuclei")
+    segmenter = Segmenter.from_bundle(bundle)
+    segmenter.engines = [bundle.build_network()]
+    return [segmenter.segment(picture) for picture in nuclei]
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ CALLS = {
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [*((name, "torch") for name in CALLS), ("hifuse-pneumoniamnist", "openvino")],
+    [*((name, "torch") for name in CALLS), ("dilran", "openvino")],
 )
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_a_copy_of_a_used_predictor_gives_the_same(name, engine, copied):

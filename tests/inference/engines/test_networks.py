@@ -18,9 +18,8 @@ def plain(network, images):
     return getattr(output, "mask", output)
 
 
-def test_fusion_takes_any_size(pair, tiny, engine_of):
-    config, network = tiny("dilran")
-    engine = engine_of(network, config, *pair)
+def test_fusion_takes_any_size(pair, tiny_engine):
+    network, engine = tiny_engine("dilran", pair)
     for shape in ((1, 1, 16, 16), (2, 1, 31, 40), (1, 1, 64, 17), (3, 1, 33, 33)):
         image = torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
         with torch.inference_mode():
@@ -33,9 +32,8 @@ def test_fusion_takes_any_size(pair, tiny, engine_of):
         )
 
 
-def test_fusion_refuses_what_the_network_refuses(pair, tiny, engine_of):
-    config, network = tiny("dilran")
-    engine = engine_of(network, config, *pair)
+def test_fusion_refuses_what_the_network_refuses(pair, tiny_engine):
+    _, engine = tiny_engine("dilran", pair)
     with pytest.raises(InputError, match="at least 16×16"):
         engine.encode(torch.zeros(1, 1, 15, 40))
     with pytest.raises(InputError, match="one grey channel"):
@@ -43,9 +41,8 @@ def test_fusion_refuses_what_the_network_refuses(pair, tiny, engine_of):
 
 
 @pytest.mark.parametrize("name", ["msrf_net", "unet"])
-def test_segmentation_takes_any_multiple(name, pair, tiny, engine_of):
-    config, network = tiny(name)
-    engine = engine_of(network, config, *pair)
+def test_segmentation_takes_any_multiple(name, pair, tiny_engine):
+    network, engine = tiny_engine(name, pair)
     step = NETWORKS[name].size_multiple
     for shape in ((1, 3, 2 * step, 3 * step), (3, 3, 4 * step, 2 * step)):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
@@ -57,11 +54,8 @@ def test_segmentation_takes_any_multiple(name, pair, tiny, engine_of):
 
 
 @pytest.mark.parametrize("name", ["hifuse", "resnet18"])
-def test_classifiers_take_any_size_and_number(name, pair, tiny, engine_of):
-    if name not in NETWORKS:
-        pytest.skip(f"{name} is not in the catalogue")
-    config, network = tiny(name)
-    engine = engine_of(network, config, *pair)
+def test_classifiers_take_any_size_and_number(name, pair, tiny_engine):
+    network, engine = tiny_engine(name, pair)
     for shape in ((1, 3, 45, 77), (4, 3, 64, 64), (3, 3, 64, 64)):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
         expected = plain(network, images)
