@@ -3,6 +3,7 @@
 import csv
 import json
 import resource
+import shlex
 import shutil
 import signal
 
@@ -177,7 +178,7 @@ def test_a_signal_ends_training_which_says_how_to_go_on(started, config_file, tm
     lines, sent = [], False
     for line in process.stderr:
         lines.append(line)
-        if line.startswith("epoch 2/500") and not sent:
+        if line.startswith("epoch 1/500") and not sent:
             process.send_signal(number)
             sent = True
     assert process.wait(60) == 130
@@ -185,7 +186,25 @@ def test_a_signal_ends_training_which_says_how_to_go_on(started, config_file, tm
     assert "Traceback" not in text
     assert f"scalefuse train --resume {run}" in text
     assert (run / "checkpoints" / "last.ckpt").is_file()
-    assert {int(line["epoch"]) for line in logged(run)} >= {0, 1}
+    assert 0 in {int(line["epoch"]) for line in logged(run)}
+
+
+def test_ctrl_c_after_the_last_epoch_says_how_to_go_on(cli, config_file, tmp_path, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    run = tmp_path / "my run (1)"
+    with monkeypatch.context() as patch:
+        patch.setattr("scalefuse.workflows.train._measure", stopped)
+        done = cli("train", config_file, "-o", run, "--set", "training.epochs=1")
+    assert done.code == 130
+    line = done.err.splitlines()[-1]
+    assert line == f"Stopped. Go on with: scalefuse train --resume '{run}'"
+    again = cli(*shlex.split(line.partition("scalefuse ")[2]))
+    assert again.code == 0, again.text
+    assert (run / "bundle").is_dir()
+    refused = cli("train", config_file, "-o", run)
+    assert f"(--resume '{run}')" in refused.err
 
 
 def test_a_finished_run_goes_on_when_it_gets_longer(cli, config_file, tmp_path):

@@ -6,6 +6,7 @@ import torch
 from PIL import Image as Pillow
 
 from scalefuse.data.classification_input import ClassificationPreprocessing, prepare, standardise
+from scalefuse.data.image import Image
 from scalefuse.data.read import read_image
 from scalefuse.errors import InputError, IntensityChoiceError
 
@@ -77,7 +78,8 @@ def test_standardise():
     [
         (np.zeros((1, 1), np.uint8), 1, InputError, "1×1 pixel"),
         (np.zeros((1, 300), np.uint8), 3, InputError, "1×300 pixel"),
-        (np.zeros((8, 8)), 1, IntensityChoiceError, "black and white must be chosen"),
+        (Image(np.zeros((8, 8))), 1, IntensityChoiceError, "black and white must be chosen"),
+        (np.full((8, 8), -0.5), 1, InputError, r"real numbers in \[0, 1\], but got values from -0\.5"),
         (np.full((8, 8), np.nan), 1, InputError, "NaN"),
         (np.zeros((8, 8, 5), np.uint8), 1, InputError, r"got \(8, 8, 5\)"),
         (np.zeros((8,), np.uint8), 1, InputError, r"got \(8,\)"),

@@ -8,7 +8,7 @@ import pytest
 from tests.docs.pages import ROOT
 from typer.main import get_command
 
-from scalefuse.cli.main import app
+from scalefuse.cli.app import app
 
 
 def _leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:

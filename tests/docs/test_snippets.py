@@ -8,7 +8,7 @@ import pytest
 from tests.docs.pages import PAGES, ROOT, blocks, label
 from typer.main import get_command
 
-from scalefuse.cli.main import app
+from scalefuse.cli.app import app
 from scalefuse.config import load_config, shipped_configs
 
 SNIPPET_PAGES = [page for page in PAGES if page.name != "CONTRIBUTING.md" and blocks(page, "python")]

@@ -2,7 +2,7 @@
 
 import typer
 
-from scalefuse.cli.main import app
+from scalefuse.cli.app import app
 
 OPTIONS = {
     "convert": "network checkpoint --output -o --name --labels",

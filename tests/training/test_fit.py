@@ -1,5 +1,8 @@
 """What the trainer does beside the task's own step."""
 
+import csv
+from concurrent.futures import ThreadPoolExecutor
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -76,6 +79,32 @@ def test_a_training_that_diverges_ends_with_its_last_good_epoch(tmp_path):
     kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert kept["epoch"] == 1
     assert torch.isfinite(kept["state_dict"]["weight"]).all()
+
+
+def test_an_epoch_is_told_when_it_is_kept(tmp_path):
+    """Who stops a training after reading of an epoch goes on after it."""
+    last, kept = tmp_path / "checkpoints" / "last.ckpt", []
+
+    def report(progress):
+        if progress.epoch_ended:
+            with (tmp_path / "metrics.csv").open(newline="") as handle:
+                logged = [int(line["epoch"]) + 1 for line in csv.DictReader(handle) if line["train/loss"]]
+            kept.append((progress.epoch, torch.load(last, weights_only=True)["epoch"] + 1, logged[-1]))
+
+    config = TrainingConfig(epochs=3, precision="fp32", ema_decay=0.9)
+    fit(
+        Steep(False), DataLoader([0]), None, config, tmp_path, monitor="train/loss", mode="min", report=report
+    )
+    assert kept == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+
+
+def test_a_training_in_another_thread(tmp_path):
+    config = TrainingConfig(epochs=1, precision="fp32", ema_decay=None)
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(
+            fit, Steep(False), DataLoader([0]), None, config, tmp_path, monitor="train/loss", mode="min"
+        )
+    assert ended.result().is_file()
 
 
 class Measured(pl.LightningModule):

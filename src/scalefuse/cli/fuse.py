@@ -61,14 +61,22 @@ def fuse(
     Example: scalefuse fuse CT/ MRI/ -o fused/
     """
     from scalefuse.cli.console import NOTICE, end_batch, err, out, progress_bar
+    from scalefuse.cli.stopping import told_of_batch
     from scalefuse.workflows.fuse import fuse as run
 
-    with progress_bar("pictures") as bar:
-        task = None
+    done = total = 0
+    with told_of_batch(lambda: (done, total)), progress_bar("pictures") as bar:
+        task = bar.add_task("Fusing", total=None, visible=False)
 
         def start(count: int) -> None:
-            nonlocal task
-            task = bar.add_task("Fusing", total=count)
+            nonlocal total
+            total = count
+            bar.update(task, total=count, visible=True)
+
+        def advance(pair: object, problem: str | None) -> None:
+            nonlocal done
+            done += 1
+            bar.advance(task)
 
         result = run(
             a,
@@ -83,7 +91,7 @@ def fuse(
             engine=engine.value,
             precision=precision.value,
             on_start=start,
-            on_pair=lambda pair, problem: bar.advance(task) if task is not None else None,
+            on_pair=advance,
         )
     if result.ranges:
         bounds = {f"first {a[0]:g}…{a[1]:g}, second {b[0]:g}…{b[1]:g}" for a, b in result.ranges.values()}

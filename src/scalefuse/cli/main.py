@@ -1,62 +1,34 @@
-"""Entry point of ``scalefuse``: collects the commands and turns user errors into one line and exit code 2."""
+"""Entry point of ``scalefuse``: user errors become one line and exit code 2, Ctrl-C one line and 130."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated
 
-import typer
-
-from scalefuse.cli import convert, data, demo, evaluate, export, fuse, info, networks, predict, train
-from scalefuse.cli.kept_memory import start_again_with_kept_memory
-from scalefuse.errors import ScaleFuseError
-from scalefuse.version import __version__
-
-app = typer.Typer(
-    name="scalefuse",
-    help="Multi-scale feature fusion for medical images. Research software, not a medical device.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (
-    fuse.fuse,
-    predict.predict,
-    train.train,
-    evaluate.evaluate,
-    convert.convert,
-    export.export,
-    networks.networks,
-    info.info,
-    demo.demo,
-):
-    app.command()(command)
-app.add_typer(data.app, name="data")
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"scalefuse {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
+STOPPED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
 
 
 def main() -> None:
-    """Run the command line. Typer ends with 130 on Ctrl-C."""
+    """Run the command line."""
+    # Ctrl-C may come while the commands are being imported, too.
+    try:
+        _run()
+    except KeyboardInterrupt:
+        _end("Stopped before anything was done.")
+
+
+def _run() -> None:
+    from scalefuse.cli.kept_memory import start_again_with_kept_memory
+
     start_again_with_kept_memory()
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         # What a container or a queue sends ends as Ctrl-C does: nothing unfinished stays behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from scalefuse.cli.app import app
+    from scalefuse.cli.stopping import Stopped
+    from scalefuse.errors import ScaleFuseError
+
     try:
         app()
     except ScaleFuseError as error:
@@ -64,6 +36,18 @@ def main() -> None:
 
         err.print(f"[bold red]error:[/] {_plain(str(error))}")
         sys.exit(2)
+    except Stopped as stopped:
+        _end(str(stopped))
+    except SystemExit as end:
+        if end.code == STOPPED:
+            # Typer's, for a command that has nothing of its own to say about it.
+            _end("Stopped before the end; run the command again for all of its results.")
+        raise
+
+
+def _end(line: str) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(STOPPED)
 
 
 def _plain(text: str) -> str:

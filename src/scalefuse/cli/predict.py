@@ -243,10 +243,11 @@ def _segment(
     models: list[str | Bundle], source: Path | list[Path], output: Path, options: PredictOptions
 ) -> None:
     from scalefuse.cli.console import NOTICE, end_batch, err, out, progress_bar
+    from scalefuse.cli.stopping import told_of_batch
     from scalefuse.workflows.predict import predict as run
 
-    total = 0
-    with progress_bar("pictures") as bar:
+    done = total = 0
+    with told_of_batch(lambda: (done, total)), progress_bar("pictures") as bar:
         task = bar.add_task("Segmenting", total=None, visible=False)
 
         def start(count: int) -> None:
@@ -254,14 +255,12 @@ def _segment(
             total = count
             bar.update(task, total=count, visible=True)
 
-        result = run(
-            models,
-            source,
-            output,
-            options,
-            on_start=start,
-            on_image=lambda file, problem: bar.advance(task),
-        )
+        def advance(file: Path, problem: str | None) -> None:
+            nonlocal done
+            done += 1
+            bar.advance(task)
+
+        result = run(models, source, output, options, on_start=start, on_image=advance)
     say_computed_by(result.computed_by)
     for note in result.notes:
         err.print(f"note: {note}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,6 +87,7 @@ def train(
 
 def _run(config: Any, *, resume: bool, folds: int | None) -> None:
     from scalefuse.cli.console import NOTICE, err, out, progress_bar
+    from scalefuse.cli.stopping import Stopped
     from scalefuse.errors import ConfigError
     from scalefuse.training.fit import Progress, TrainingInterrupted
     from scalefuse.workflows.cross_validation import cross_validate
@@ -123,15 +125,12 @@ def _run(config: Any, *, resume: bool, folds: int | None) -> None:
                 results = [run(config, resume=resume, report=report, say=say)]
             else:
                 results = cross_validate(config, folds, report=report, say=say)
-        except TrainingInterrupted:
-            bar.stop()
+        except (TrainingInterrupted, KeyboardInterrupt):
             kept = "checkpoints/last.ckpt" if folds is None else "fold*/checkpoints/last.ckpt"
             if not any(config.run_folder.glob(kept)):
-                err.print("Stopped before the end of the first epoch: nothing was kept.")
-            else:
-                again = f"scalefuse train --resume {config.run_folder}"
-                err.print(f"Stopped. Go on with: {again}", markup=False)
-            raise typer.Exit(130) from None
+                raise Stopped("Stopped before the end of the first epoch: nothing was kept.") from None
+            again = f"scalefuse train --resume {shlex.quote(str(config.run_folder))}"
+            raise Stopped(f"Stopped. Go on with: {again}") from None
     for result in results:
         for name, value in result.metrics.items():
             out.print(f"{name}: {value:.4f}", markup=False)

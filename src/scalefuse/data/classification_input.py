@@ -1,7 +1,8 @@
 """From a picture to what a classifier takes: one place for training, prediction and export."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
+from scalefuse.data.pixels import as_pixels, is_pil, is_tensor
 from scalefuse.errors import InputError
 from scalefuse.schema import Schema
 
@@ -66,7 +68,7 @@ def prepare(
 
     Args:
         image: a picture, or its pixels ``(H, W)`` or ``(H, W, C)`` with 1 to 4 channels, where the second of
-            two and the fourth of four are transparency.
+            two and the fourth of four are transparency; of 8 or 16 bits, or real numbers in [0, 1].
         preprocessing: how.
         in_channels: 1 (colour becomes luma) or 3 (grey is repeated).
 
@@ -123,6 +125,8 @@ def to_unit_tensor(image: Image | NDArray[Any], intensity: IntensityRange | None
         raise InputError(f"Expected a classifier of 1 or 3 input channels, but got {in_channels}.")
     if not isinstance(image, Image):
         image = _from_array(image)
+        if intensity is None and image.pixels.dtype.kind == "f":
+            intensity = _of_unit_values(image.pixels)
     height, width = image.size
     if min(height, width) < MIN_SIDE:
         raise InputError(
@@ -203,8 +207,18 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.clamp_(0, 1)
 
 
+def _of_unit_values(pixels: NDArray[Any]) -> IntensityRange:
+    low, high = float(pixels.min(initial=0)), float(pixels.max(initial=0))
+    if low < 0 or high > 1:
+        raise InputError(
+            f"Expected real numbers in [0, 1], but got values from {low:g} to {high:g}; choose which values "
+            "become 0 and 1, such as intensity='percentile:1:99'."
+        )
+    return IntensityRange.parse("range:0:1")
+
+
 def _from_array(pixels: NDArray[Any]) -> Image:
-    pixels = np.asarray(pixels)
+    pixels = as_pixels(pixels)
     if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
         pixels = pixels[..., 0]
     elif pixels.ndim == 3 and pixels.shape[2] == 4:
@@ -215,7 +229,7 @@ def _from_array(pixels: NDArray[Any]) -> Image:
         )
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise InputError("The picture holds NaN or infinite values, but all must be finite; replace them.")
-    return Image(pixels)
+    return Image(pixels.astype(np.uint8) * 255 if pixels.dtype.kind == "b" else pixels)
 
 
 def is_single(images: object) -> bool:
@@ -225,7 +239,12 @@ def is_single(images: object) -> bool:
         >>> is_single(np.zeros((64, 50, 3))), is_single(np.zeros((8, 64, 50)))
         (True, False)
     """
+    if is_tensor(images):
+        # PyTorch's own order has the channels first.
+        shape = tuple(cast("Tensor", images).shape)
+        return len(shape) < 3 or (len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (3, 4)))
     if isinstance(images, np.ndarray):
         # Nobody's grey pictures are three or four pixels wide.
         return images.ndim < 3 or images.shape[2:] in ((3,), (4,))
-    return isinstance(images, Image)
+    one = isinstance(images, Image | str | Path) or is_pil(images)
+    return one or not hasattr(images, "__iter__")

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scalefuse.errors import InputError
+
 ImageKind = Literal["png", "tiff", "jpeg", "bmp", "gif", "webp", "lossy webp", "dicom", "nifti", "array"]
 PixelUnit = Literal["grey level", "HU", "arbitrary"]
 
@@ -51,6 +53,9 @@ class Image:
         source: the file it was read from.
         display_window: (centre, width) which a DICOM file proposes for display, in the unit of the pixels.
 
+    Raises:
+        InputError: pixels of another shape.
+
     Example:
         >>> import numpy as np
         >>> image = Image(np.zeros((4, 6), np.uint16))
@@ -66,8 +71,9 @@ class Image:
     display_window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        shape = self.pixels.shape
-        assert len(shape) == 2 or (len(shape) == 3 and shape[2] > 1), shape
+        shape = np.shape(self.pixels)
+        if len(shape) != 2 and (len(shape) != 3 or shape[2] < 2):
+            raise InputError(f"Expected pixels (H, W), or (H, W, C) with C > 1, but got shape {shape}.")
 
     @property
     def bits(self) -> int | None:

@@ -223,6 +223,8 @@ def resolve_intensity(image: Image, choice: IntensityRange | str | None) -> Inte
     """
     if isinstance(choice, str):
         choice = IntensityRange.parse(choice)
+    if not isinstance(choice, IntensityRange | None):
+        raise InputError(f"Expected a range such as 'window:40:80' or an IntensityRange, but got {choice!r}.")
     measured = image.kind in ("dicom", "nifti") and not image.is_colour
     has_full = image.bits is not None and not measured
     if choice is None:

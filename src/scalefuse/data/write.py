@@ -87,7 +87,8 @@ def write_image(
 
     Raises:
         OutputError: the format is not written here, or the file cannot be written.
-        InputError: not a picture, NaN or infinite values, or ``like`` has another size.
+        InputError: not a picture, NaN or infinite values, whole numbers above 1, or ``like`` has another
+            size.
 
     Example:
         >>> import tempfile
@@ -99,7 +100,13 @@ def write_image(
     """
     path = Path(path)
     suffix = check_output_suffix(path)
-    pixels = _to_pixels(path, np.asarray(unit_image), bits, colour_8_bit=suffix.startswith(".nii"))
+    given = np.asarray(unit_image)
+    if given.dtype.kind in "ui" and given.size and given.max() > 1:
+        raise InputError(
+            f"{path}: expected values in [0, 1], but got {given.dtype} up to {given.max()}; scale them, or "
+            "write whole numbers as they are with write_pixels."
+        )
+    pixels = _to_pixels(path, given, bits, colour_8_bit=suffix.startswith(".nii"))
     if like is not None and like.size != pixels.shape[:2]:
         raise InputError(
             f"{path}: the picture has {pixels.shape[0]}×{pixels.shape[1]} pixels, but {like.label}, whose "

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from scalefuse.data.classification_input import ClassificationPreprocessing, is_single, prepare, standardise
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange
+from scalefuse.data.pixels import as_pixels
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classification_postprocessing import (
     ClassificationPostProcessing as ClassificationPostProcessing,
@@ -24,6 +25,7 @@ from scalefuse.inference.conformal import SetMethod, prediction_sets
 from scalefuse.inference.explanation import (
     Explanation,
     ExplanationMethod,
+    check_class_index,
     class_to_explain,
     grad_cam,
     over_input,
@@ -169,7 +171,7 @@ class Classifier:
         """Uncalibrated outputs; of several engines, the logarithm (of one label, the logit) of the mean.
 
         Args:
-            images: pictures, read one batch at a time: images, or arrays ``(H, W)`` or ``(H, W, 3)``.
+            images: pictures, read one batch at a time; as for :func:`~scalefuse.data.prepare`, or of PIL.
 
         Returns:
             ``(N, K)``.
@@ -261,15 +263,13 @@ class Classifier:
         Raises:
             InputError: no such picture, stage, class or method, or an engine that shows no stages.
         """
-        if class_index is not None and not 0 <= class_index < len(self.labels):
-            raise InputError(
-                f"Expected a class index from 0 to {len(self.labels) - 1}, but got {class_index}."
-            )
+        if class_index is not None:
+            check_class_index(class_index, len(self.labels))
         if method == "occlusion" and stage is not None:
             raise InputError("Occlusion covers the picture itself; leave the stage out, or use grad-cam.")
         if method not in get_args(ExplanationMethod):
             raise InputError(f"Expected {' or '.join(get_args(ExplanationMethod))}, but got {method!r}.")
-        size = image.size if isinstance(image, Image) else np.asarray(image).shape[:2]
+        size = image.size if isinstance(image, Image) else as_pixels(image).shape[:2]
         batch = self.prepare(image)[None]
         if class_index is None:
             probabilities = self.postprocessing.activate(self.batch_logits(batch))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +180,8 @@ def prediction_sets(
         ``(N, K)``, true for members.
 
     Raises:
-        InputError: no calibration scores, a coverage outside (0, 1), or another number of classes.
+        InputError: no calibration scores, a coverage outside (0, 1), no such method, or probabilities of
+            another number of classes or with NaN.
 
     Example:
         >>> from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
@@ -197,10 +198,9 @@ def prediction_sets(
             "The model carries no calibration scores, so that no prediction sets can be made; leave the "
             "coverage out, or train the model with validation pictures (an export at another size has none)."
         )
-    if probabilities.ndim != 2 or probabilities.shape[1] != len(table):
-        raise InputError(
-            f"Expected probabilities (N, {len(table)}), one per class, but got shape {probabilities.shape}."
-        )
+    if method not in get_args(SetMethod):
+        raise InputError(f"Expected {' or '.join(get_args(SetMethod))}, but got {method!r}.")
+    probabilities = checked_probabilities(probabilities, len(table))
     if method == "aps":
         return _adaptive_sets(probabilities, postprocessing.adaptive_scores, coverage)
     if postprocessing.multi_label:
@@ -209,6 +209,30 @@ def prediction_sets(
         thresholds = np.array(lac_threshold([value for values in table for value in values], coverage))
     members: NDArray[np.bool_] = probabilities >= thresholds
     return members
+
+
+def checked_probabilities(probabilities: object, num_classes: int) -> NDArray[Any]:
+    """Probabilities as an array.
+
+    Args:
+        probabilities: ``(N, K)``.
+        num_classes: K.
+
+    Raises:
+        InputError: another shape, or NaN among them, which would fall under no class.
+
+    Example:
+        >>> checked_probabilities([[0.25, 0.75]], 2)
+        array([[0.25, 0.75]])
+    """
+    values: NDArray[Any] = np.asarray(probabilities)
+    if values.ndim != 2 or values.shape[1] != num_classes or values.dtype.kind not in "fbui":
+        raise InputError(
+            f"Expected probabilities (N, {num_classes}), one per class, but got shape {values.shape}."
+        )
+    if np.isnan(values).any():
+        raise InputError("Expected probabilities, but some are NaN; leave these pictures out.")
+    return values
 
 
 def _adaptive_sets(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -128,6 +129,25 @@ def class_to_explain(probabilities: NDArray[Any], decided: Any) -> int:
     if called.ndim == 0:
         return int(called)
     return int(np.where(called if called.any() else True, probabilities, -1.0).argmax())
+
+
+def check_class_index(class_index: object, num_classes: int) -> None:
+    """Refuse what is no index of a class.
+
+    Args:
+        class_index: what was given.
+        num_classes: of the model.
+
+    Raises:
+        InputError: no whole number, or none from 0 to ``num_classes - 1``.
+
+    Example:
+        >>> check_class_index(2, 2)
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: Expected a class index from 0 to 1, but got 2.
+    """
+    if not isinstance(class_index, Integral) or not 0 <= int(class_index) < num_classes:
+        raise InputError(f"Expected a class index from 0 to {num_classes - 1}, but got {class_index!r}.")
 
 
 def check_stage(stage: int | None, features: list[Tensor]) -> int:

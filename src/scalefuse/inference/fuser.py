@@ -12,6 +12,7 @@ from torch import Tensor
 from scalefuse.data.colour import from_luma_chroma, to_luma_chroma
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
+from scalefuse.data.pixels import as_pixels
 from scalefuse.data.write import from_unit
 from scalefuse.errors import BundleError, InputError
 from scalefuse.fusion import GUIDED, STRATEGIES
@@ -188,7 +189,7 @@ class Fuser:
         """Fuse two arrays with values in [0, 1].
 
         Args:
-            a: ``(H, W)`` or ``(H, W, 3)``.
+            a: ``(H, W)`` or ``(H, W, 3)``, real numbers (or Booleans).
             b: ``(H, W)`` or ``(H, W, 3)``, same height and width.
 
         Returns:
@@ -196,23 +197,24 @@ class Fuser:
             of two colour pictures each pixel's chroma is weighted by its saturation.
 
         Raises:
-            InputError: Sizes differ, are below the network's smallest, or values are not in [0, 1].
+            InputError: Sizes differ, are below the network's smallest, values are whole numbers or not in
+                [0, 1], or these are no arrays.
         """
         lumas, chromas = [], []
         for name, image in (("first", a), ("second", b)):
-            _check_array(image, name)
-            if image.ndim == 3:
-                luma, chroma = to_luma_chroma(image)
+            pixels = _checked(image, name)
+            if pixels.ndim == 3:
+                luma, chroma = to_luma_chroma(pixels)
                 chromas.append(chroma)
             else:
-                luma = np.asarray(image, dtype=np.float32)
-            lumas.append(luma)
+                luma = pixels
+            lumas.append(np.require(luma, np.float32, ["C", "W"]))
         if lumas[0].shape != lumas[1].shape:
             raise InputError(
                 f"The first image is {_size(lumas[0])}, the second {_size(lumas[1])} pixels (height×width), "
                 "but both must be of one size and registered; resample one onto the other."
             )
-        first, second = (torch.from_numpy(np.ascontiguousarray(luma))[None, None] for luma in lumas)
+        first, second = (torch.from_numpy(luma)[None, None] for luma in lumas)
         fused: NDArray[np.float32] = self.fuse_tensors(first, second)[0, 0].numpy()
         if not chromas:
             return fused
@@ -235,8 +237,15 @@ class Fuser:
             range_b: The same for ``b``.
 
         Raises:
-            InputError: Sizes differ (both are named), a range is needed or does not fit.
+            InputError: Sizes differ (both are named), a range is needed or does not fit, or these are no
+                pictures.
         """
+        for image in (a, b):
+            if not isinstance(image, Image):
+                raise InputError(
+                    "Expected pictures as scalefuse.data.read_image gives them, but got "
+                    f"{type(image).__name__}; arrays with values in [0, 1] are fused by calling the fuser."
+                )
         choices = resolve_intensity(a, range_a), resolve_intensity(b, range_b)
         if a.size != b.size:
             raise InputError(
@@ -272,12 +281,25 @@ def check_strategy(name: str) -> str:
     return name
 
 
-def _check_array(image: NDArray[Any], name: str) -> None:
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise InputError(f"The {name} image has shape {image.shape}; expected (H, W) or (H, W, 3).")
+def _checked(image: object, name: str) -> NDArray[Any]:
+    if isinstance(image, Image):
+        raise InputError(
+            f"The {name} image is a picture as read from a file, whose values first have to become [0, 1]; "
+            "call fuse_images, or give its pixels scaled to [0, 1]."
+        )
+    pixels = as_pixels(image)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise InputError(f"The {name} image has shape {pixels.shape}; expected (H, W) or (H, W, 3).")
+    if pixels.dtype.kind in "ui":
+        # An almost black slice of 8 bits must not be taken for values from 0 to 1.
+        raise InputError(
+            f"The {name} image holds whole numbers ({pixels.dtype}); scale it to [0, 1] first, for instance "
+            "by dividing by 255."
+        )
     # One pass that also catches NaN, which compares false.
-    if not (image.size and image.min() >= 0 and image.max() <= 1):
+    if not (pixels.size and pixels.min() >= 0 and pixels.max() <= 1):
         raise InputError(f"The {name} image has values outside [0, 1] or NaN; scale it to [0, 1] first.")
+    return pixels
 
 
 def _size(image: NDArray[Any]) -> str:

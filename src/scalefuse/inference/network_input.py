@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from scalefuse.data.colour import to_luma_chroma
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, channel_ranges, resolve_intensity
+from scalefuse.data.pixels import as_pixels
 from scalefuse.errors import InputError
 from scalefuse.inference.sliding import mirrored_indices
 
@@ -40,7 +41,7 @@ class NetworkInput:
     def __init__(
         self, image: Image | NDArray[Any], in_channels: int, intensity: IntensityRange | str | None = None
     ) -> None:
-        pixels = image.pixels if isinstance(image, Image) else np.asarray(image)
+        pixels = image.pixels if isinstance(image, Image) else as_pixels(image)
         known = in_channels in (1, 3)
         if not known and isinstance(image, Image) and image.num_channels != in_channels:
             raise InputError(

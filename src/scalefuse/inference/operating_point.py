@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scalefuse.errors import InputError
-from scalefuse.inference.conformal import check_share, lac_threshold
+from scalefuse.inference.conformal import check_share, checked_probabilities, lac_threshold
 from scalefuse.schema import Schema
 
 
@@ -138,15 +138,14 @@ def decide(
         Class indices ``(N,)``, or for labels Boolean ``(N, K)``.
 
     Raises:
-        InputError: the operating point is for other classes, or shapes do not fit.
+        InputError: the operating point is for other classes, shapes do not fit, or values are NaN.
 
     Example:
         >>> point = OperatingPoint(sensitivity=0.95, thresholds={"malignant": 0.3})
         >>> decide(np.array([[0.6, 0.4], [0.8, 0.2]]), ["benign", "malignant"], operating_point=point)
         array([1, 0])
     """
-    if probabilities.ndim != 2 or probabilities.shape[1] != len(labels):
-        raise InputError(f"Expected probabilities (N, {len(labels)}), but got shape {probabilities.shape}.")
+    probabilities = checked_probabilities(probabilities, len(labels))
     thresholds = {} if operating_point is None else operating_point.thresholds
     unknown = [label for label in thresholds if label not in labels]
     if unknown or (len(thresholds) > 1 and not multi_label):

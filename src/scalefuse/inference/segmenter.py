@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,10 +132,11 @@ class Segmenter:
     ) -> None:
         self.engines: list[Engine] = list(engines) if isinstance(engines, Sequence) else [engines]
         self.labels, self.multi_label = tuple(labels), multi_label
-        self.in_channels, self.size_multiple, self.resize = in_channels, size_multiple, resize
+        self.in_channels, self.size_multiple = in_channels, size_multiple
+        self.resize = None if resize is None else _sides("size to resize to", resize)
         self.intensity = intensity
         self.postprocessing = postprocessing or PostProcessing()
-        self.tile: tuple[int, int] = (tile, tile) if isinstance(tile, int) else tile
+        self.tile = _sides("tile", (tile, tile) if isinstance(tile, int) else tile)
         self.whole_image_limit, self.overlap = whole_image_limit, overlap
         self.tta, self.quarter_turns = tta, quarter_turns
         self.computed_by: EngineChoice | EnsembleChoice | None = None
@@ -322,6 +324,13 @@ class Segmenter:
             )
         if self.resize is not None and min(self.resize) < 1:
             raise InputError(f"Expected a size to resize to of at least 1 pixel, but got {self.resize}.")
+
+
+def _sides(name: str, given: Any) -> tuple[int, int]:
+    whole = isinstance(given, tuple | list) and all(isinstance(side, Integral) for side in given)
+    if not whole or len(given) != 2:
+        raise InputError(f"Expected a {name} as (height, width) in pixels, but got {given!r}.")
+    return int(given[0]), int(given[1])
 
 
 def _enlarged(small: Tensor, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:

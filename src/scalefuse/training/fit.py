@@ -7,6 +7,7 @@ import io
 import logging
 import pickle
 import signal
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,36 +79,50 @@ class _AtomicCheckpoints(TorchCheckpointIO):
 
 
 class _Reporter(Callback):
+    """Reports progress; of an ended epoch when it lies in the checkpoint and in the logs."""
+
     def __init__(self, report: Callable[[Progress], None]) -> None:
         self.report = report
         self.validated = -1
+        self.ended: Progress | None = None
 
-    def _send(self, trainer: pl.Trainer, batch: int, *, ended: bool) -> None:
+    def _progress(self, trainer: pl.Trainer, batch: int, *, ended: bool) -> Progress:
         stale = ended and self.validated != trainer.current_epoch
         values = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
             if not (stale and name.startswith("val/"))
         }
-        self.report(
-            Progress(
-                epoch=trainer.current_epoch + 1,
-                num_epochs=trainer.max_epochs or 0,
-                batch=batch,
-                num_batches=int(trainer.num_training_batches),
-                values=values,
-                epoch_ended=ended,
-            )
+        return Progress(
+            epoch=trainer.current_epoch + 1,
+            num_epochs=trainer.max_epochs or 0,
+            batch=batch,
+            num_batches=int(trainer.num_training_batches),
+            values=values,
+            epoch_ended=ended,
         )
+
+    def _send_ended(self) -> None:
+        ended, self.ended = self.ended, None
+        if ended is not None:
+            self.report(ended)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.validated = trainer.current_epoch
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        self._send(trainer, trainer.fit_loop.epoch_loop.batch_progress.current.completed, ended=False)
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        self.report(self._progress(trainer, done, ended=False))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._send(trainer, int(trainer.num_training_batches), ended=True)
+        # Checkpoints and logs are written after this.
+        self.ended = self._progress(trainer, int(trainer.num_training_batches), ended=True)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._send_ended()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._send_ended()
 
 
 def resolve_precision(choice: str) -> str:
@@ -241,7 +256,9 @@ def fit(
             # Lightning turns Ctrl-C into an exit of its own.
             raise TrainingInterrupted from error
         finally:
-            signal.signal(signal.SIGINT, handler)
+            # Lightning takes no signals outside the main thread, where they cannot be set either.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)
     stopped = any(isinstance(one, PatientStopping) and one.wait_count >= one.patience for one in callbacks)
     if stopped and trainer.current_epoch < config.epochs:
         say(

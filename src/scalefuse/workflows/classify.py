@@ -28,6 +28,7 @@ from scalefuse.report.heatmap import heat_overlay
 from scalefuse.workflows.classify_inputs import ClassifyInput, explanation_names, find_inputs
 from scalefuse.workflows.classify_tables import Predictions, write_embeddings, write_predictions
 from scalefuse.workflows.faint import FaintPictures
+from scalefuse.workflows.names import takes_names
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline
 from scalefuse.workflows.several import among, place_of
@@ -95,6 +96,7 @@ class ClassifyResult:
     computed_by: EngineChoice | EnsembleChoice | None = None
 
 
+@takes_names("source", "output")
 def classify(
     models: Sequence[str | Path | Bundle],
     source: Path | Sequence[Path],

@@ -13,6 +13,7 @@ from scalefuse.catalog import NETWORKS
 from scalefuse.data.checkpoint import read_checkpoint
 from scalefuse.errors import BundleError, InputError
 from scalefuse.report.model_card import model_card
+from scalefuse.workflows.names import takes_names
 
 if TYPE_CHECKING:
     from scalefuse.networks.spec import NetworkSpec
@@ -33,6 +34,7 @@ class Conversion:
     dropped: list[str]
 
 
+@takes_names("checkpoint", "output")
 def convert(
     network: str,
     checkpoint: Path,

@@ -43,6 +43,7 @@ from scalefuse.workflows.evaluate_classification_data import (
     open_data,
     write_medmnist,
 )
+from scalefuse.workflows.names import takes_names
 from scalefuse.workflows.run_images import held_out_note
 
 _CASES_SHOWN = 12
@@ -118,6 +119,7 @@ class _Measured:
     num_views: int | None = None
 
 
+@takes_names("source", "output", "predictions")
 def evaluate(
     source: Path,
     output: Path,

@@ -33,6 +33,7 @@ from scalefuse.inference.fuser import Fuser, RememberingEngine
 from scalefuse.metrics import FUSION_METRIC_DEFINITIONS
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
+from scalefuse.workflows.names import takes_names
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import made_ahead
 from scalefuse.workflows.places import Places
@@ -60,6 +61,7 @@ class FusionEvaluationResult:
     failures: list[str] = field(default_factory=list)
 
 
+@takes_names("a", "b", "output", "fused")
 def evaluate(
     a: Path,
     b: Path,

@@ -28,6 +28,7 @@ from scalefuse.report.overlay import overlay
 from scalefuse.report.sheet import picture_sheet
 from scalefuse.report.tables import write_csv, write_json
 from scalefuse.workflows.measured_masks import MeasuredMasks, ModelMasks, ReadyMasks, model_classes
+from scalefuse.workflows.names import takes_names
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import depth_for, made_ahead
 from scalefuse.workflows.run_images import held_out_note
@@ -54,6 +55,7 @@ class SegmentationEvaluationResult:
     failures: list[str] = field(default_factory=list)
 
 
+@takes_names("folder", "output", "predictions")
 def evaluate(
     folder: Path,
     output: Path,

@@ -37,6 +37,7 @@ from scalefuse.inference.exported.record import (
 from scalefuse.inference.exported.runtime import Run, open_graph
 from scalefuse.metrics.fusion.vif import MIN_SIZE as VIF_SIZE
 from scalefuse.version import __version__
+from scalefuse.workflows.names import takes_names
 
 if TYPE_CHECKING:
     from scalefuse.networks.spec import Task
@@ -73,6 +74,7 @@ class ExportOptions:
     images: Path | None = None
 
 
+@takes_names("output")
 def export(
     model: str | Path | Bundle,
     output: Path,

@@ -17,6 +17,7 @@ from scalefuse.errors import InputError, IntensityChoiceError, OutputError, Scal
 from scalefuse.inference.engines.choice import EngineChoice
 from scalefuse.inference.exported.model import load_model
 from scalefuse.inference.fuser import FusedImage, Fuser
+from scalefuse.workflows.names import takes_names
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
 from scalefuse.workflows.places import Places
@@ -48,6 +49,7 @@ class FuseResult:
     notes: list[str] = field(default_factory=list)
 
 
+@takes_names("a", "b", "output")
 def fuse(
     a: Path,
     b: Path,

@@ -26,6 +26,7 @@ from scalefuse.report.overlay import overlay
 from scalefuse.report.tables import write_csv
 from scalefuse.workflows.faint import FaintPictures
 from scalefuse.workflows.leftovers import leftover_notes
+from scalefuse.workflows.names import takes_names
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.pipeline import Pipeline, depth_for
 from scalefuse.workflows.segment_inputs import find_pictures
@@ -106,6 +107,7 @@ class PredictResult:
     computed_by: EngineChoice | EnsembleChoice | None = None
 
 
+@takes_names("source", "output")
 def predict(
     models: Sequence[str | Bundle],
     source: Path | Sequence[Path],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def train(
 
         config = resolve_classes(config)
     folder = config.run_folder
+    quoted = shlex.quote(str(folder))
     text = config_yaml(config)
     kept = folder / CONFIG
     say = say or (lambda line: None)
@@ -88,11 +90,11 @@ def train(
     unfinished = kept.is_file() and not any(path.exists() for path in (folder / BUNDLE, last))
     if kept.is_file() and not resume and not (unfinished and kept.read_text(encoding="utf-8") == text):
         what = "a run of another configuration" if unfinished else "a run already"
-        advice = "delete the folder" if unfinished else f"go on with it (--resume {folder})"
+        advice = "delete the folder" if unfinished else f"go on with it (--resume {quoted})"
         raise OutputError(f"{folder}: holds {what}; {advice}, or choose another (-o).")
     if not kept.is_file() and not resume and any(folder.glob(f"fold*/{CONFIG}")):
         raise OutputError(
-            f"{folder}: holds a cross-validation; go on with it (--resume {folder}), or choose another (-o)."
+            f"{folder}: holds a cross-validation; go on with it (--resume {quoted}), or choose another (-o)."
         )
     if resume:
         if not kept.is_file():
