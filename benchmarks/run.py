@@ -26,7 +26,7 @@ from benchmarks.paths import installed_pairs
 from benchmarks.training import compare_steps, trainings
 from scalefuse.inference.fuser import DEFAULT_STRATEGY
 
-SECONDS = 620.0
+SECONDS = 540.0
 WEIGHTS = {"dilran": 2.0, "msrf_net": 2.0, "msrf_net_half": 1.0, "hifuse_1": 1.0, "hifuse_16": 2.5}
 
 

@@ -59,6 +59,18 @@ def test_a_command_that_keeps_nothing_says_so(cli, folders, tmp_path, monkeypatc
         assert done.err.splitlines()[-1].startswith("Stopped before the end; run the command again")
 
 
+def test_an_evaluation_that_is_stopped_while_it_draws_leaves_the_old_one(cli, folders, tmp_path, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    words = ("evaluate", *folders, "-o", tmp_path / "out", "--metrics", "SSIM", "-s")
+    assert cli(*words, "baseline:average").code == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    monkeypatch.setattr("scalefuse.workflows.evaluate_fusion._draw_sheet", stopped)
+    assert cli(*words, "baseline:maximum").code == 130
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
 @pytest.mark.parametrize("at", ["scalefuse.cli.app", "scalefuse.cli.kept_memory"])
 def test_ctrl_c_while_the_commands_are_imported(at):
     code = f"""

@@ -180,6 +180,55 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def files_together(path: Path | str) -> Iterator[Path]:
+    """Give a temporary folder for files that belong together; move them to ``path`` when the block ends well.
+
+    As :func:`atomic_folder`, but what else lies in the folder stays.
+
+    Args:
+        path: the folder for the files; it must exist.
+
+    Yields:
+        An empty folder inside it.
+
+    Raises:
+        OutputError: they cannot be written, or no ordinary file stands where one of them shall be.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with files_together(folder) as temporary:
+        ...     _ = (temporary / "cases.csv").write_text("a,b")
+        ...     _ = (temporary / "summary.json").write_text("{}")
+        >>> sorted(file.name for file in folder.iterdir())
+        ['cases.csv', 'summary.json']
+    """
+    path = Path(path)
+    temporary = path / f".unfinished-{secrets.token_hex(6)}"
+    try:
+        temporary.mkdir()
+        yield temporary
+        written = {file: _target(path / file.name, is_folder=False) for file in sorted(temporary.iterdir())}
+        for file, target in written.items():
+            if target.parent == Path(os.path.realpath(path)):
+                _sync(file)
+                file.replace(target)
+            else:
+                # A link to a file elsewhere.
+                with atomic_write(target) as copy:
+                    shutil.copyfile(file, copy)
+    except OutputError as error:
+        # Users know the names of the results only.
+        raise OutputError(str(error).replace(str(temporary), str(path))) from error
+    except OSError as error:
+        if error.errno in _ADVICE and _concerns(error, temporary):
+            raise _output_error(path, error) from error
+        raise
+    finally:
+        _remove(temporary)
+
+
+@contextlib.contextmanager
 def results_folder(path: Path | str) -> Iterator[Path]:
     """Create a folder for results; take it away again where nothing was written to it.
 

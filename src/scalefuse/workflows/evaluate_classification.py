@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scalefuse.config.base import expand_path
 from scalefuse.config.classification import ClassificationRun
 from scalefuse.config.loading import load_config
-from scalefuse.data.atomic import results_folder
+from scalefuse.data.atomic import files_together, results_folder
 from scalefuse.data.class_names import split_names
 from scalefuse.data.classification import ClassificationCase, TableColumns
 from scalefuse.data.write import check_folder_name, write_pixels
@@ -305,27 +305,30 @@ def _write(
         for origin, one in (("stored in the model", point), ("asked for", measured.asked))
         if one is not None
     ]
-    files = [output / "cases.csv", output / "summary.json"]
-    write_csv(files[0], _rows(evaluation, measured, members))
-    write_json(files[1], summary)
-    plots = {
-        name: figure_pixels(figure) for name, figure in classification_figures(evaluation, summary).items()
-    }
-    for name, pixels in plots.items():
-        files.append(output / f"{name}.png")
-        write_pixels(files[-1], pixels)
-    files.append(output / "report.html")
-    write_classification_report(
-        files[-1],
-        summary,
-        plots,
-        title=f"Evaluation of {', '.join(Path(model).name for model in measured.models)}",
-        cases=_hardest(evaluation, measured.cases),
-        cases_title="Cases with the smallest probability of the truth",
-    )
-    if opened.data.source.suffix.lower() == ".npz" and len(measured.cases) == len(opened.cases):
-        run = "-".join(Path(model).stem for model in measured.models)
-        files.append(write_medmnist(output, opened, measured.probabilities, run))
+    with files_together(output) as results:
+        files = [results / "cases.csv", results / "summary.json"]
+        write_csv(files[0], _rows(evaluation, measured, members))
+        write_json(files[1], summary)
+        plots = {
+            name: figure_pixels(figure)
+            for name, figure in classification_figures(evaluation, summary).items()
+        }
+        for name, pixels in plots.items():
+            files.append(results / f"{name}.png")
+            write_pixels(files[-1], pixels)
+        files.append(results / "report.html")
+        write_classification_report(
+            files[-1],
+            summary,
+            plots,
+            title=f"Evaluation of {', '.join(Path(model).name for model in measured.models)}",
+            cases=_hardest(evaluation, measured.cases),
+            cases_title="Cases with the smallest probability of the truth",
+        )
+        if opened.data.source.suffix.lower() == ".npz" and len(measured.cases) == len(opened.cases):
+            run = "-".join(Path(model).stem for model in measured.models)
+            files.append(write_medmnist(results, opened, measured.probabilities, run))
+    files = [output / file.name for file in files]
     return ClassificationEvaluationResult(evaluation, summary, files, measured.failures)
 
 

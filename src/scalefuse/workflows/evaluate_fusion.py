@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scalefuse.data.atomic import results_folder
+from scalefuse.data.atomic import files_together, results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
 from scalefuse.data.pairs import Pair, pair_by_name, paired_by_parts
@@ -179,10 +179,11 @@ def evaluate(
             summary["computed_by"] = str(computed_by)
         summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
         files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
-        write_csv(files[0], evaluation.rows)
-        write_json(files[1], summary)
-        # Made again for the few that are shown: the pictures of all pairs would not fit into memory.
-        _draw_sheet(files[2], evaluation, main, lambda name: make(measured[name])[1])
+        with files_together(output) as results:
+            write_csv(results / files[0].name, evaluation.rows)
+            write_json(results / files[1].name, summary)
+            # Made again for the few that are shown: the pictures of all pairs would not fit into memory.
+            _draw_sheet(results / files[2].name, evaluation, main, lambda name: make(measured[name])[1])
         return FusionEvaluationResult(evaluation, summary, files, failures)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from scalefuse.config.loading import load_config
 from scalefuse.config.segmentation import SegmentationRun
-from scalefuse.data.atomic import results_folder
+from scalefuse.data.atomic import files_together, results_folder
 from scalefuse.data.intensity import IntensityRange
 from scalefuse.data.masks import MaskClasses, read_case_mask
 from scalefuse.data.read import read_image
@@ -190,13 +190,15 @@ def evaluate(
             summary = {
                 key: value for key, value in summary.items() if key not in ("best_threshold", "calibration")
             }
-        files = [output / "cases.csv", output / "summary.json", output / "sheet.png"]
-        write_csv(files[0], evaluation.rows)
-        write_json(files[1], summary)
-        _sheet(files[2], evaluation, {case.name: case for case in cases}, masks)
-        if predictions is None:
-            files.append(output / "calibration.png")
-            calibration_plot(files[3], summary["calibration"])
+        names = ["cases.csv", "summary.json", "sheet.png"]
+        with files_together(output) as results:
+            write_csv(results / names[0], evaluation.rows)
+            write_json(results / names[1], summary)
+            _sheet(results / names[2], evaluation, {case.name: case for case in cases}, masks)
+            if predictions is None:
+                names.append("calibration.png")
+                calibration_plot(results / names[3], summary["calibration"])
+        files = [output / name for name in names]
         return SegmentationEvaluationResult(evaluation, summary, files, failures)
 
 
