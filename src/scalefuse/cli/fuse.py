@@ -64,19 +64,14 @@ def fuse(
     from scalefuse.cli.stopping import told_of_batch
     from scalefuse.workflows.fuse import fuse as run
 
-    done = total = 0
-    with told_of_batch(lambda: (done, total)), progress_bar("pictures") as bar:
+    total = 0
+    with told_of_batch(lambda: total), progress_bar("pictures") as bar:
         task = bar.add_task("Fusing", total=None, visible=False)
 
         def start(count: int) -> None:
             nonlocal total
             total = count
             bar.update(task, total=count, visible=True)
-
-        def advance(pair: object, problem: str | None) -> None:
-            nonlocal done
-            done += 1
-            bar.advance(task)
 
         result = run(
             a,
@@ -91,7 +86,7 @@ def fuse(
             engine=engine.value,
             precision=precision.value,
             on_start=start,
-            on_pair=advance,
+            on_pair=lambda pair, problem: bar.advance(task),
         )
     if result.ranges:
         bounds = {f"first {a[0]:g}…{a[1]:g}, second {b[0]:g}…{b[1]:g}" for a, b in result.ranges.values()}

@@ -246,8 +246,8 @@ def _segment(
     from scalefuse.cli.stopping import told_of_batch
     from scalefuse.workflows.predict import predict as run
 
-    done = total = 0
-    with told_of_batch(lambda: (done, total)), progress_bar("pictures") as bar:
+    total = 0
+    with told_of_batch(lambda: total), progress_bar("pictures") as bar:
         task = bar.add_task("Segmenting", total=None, visible=False)
 
         def start(count: int) -> None:
@@ -255,12 +255,14 @@ def _segment(
             total = count
             bar.update(task, total=count, visible=True)
 
-        def advance(file: Path, problem: str | None) -> None:
-            nonlocal done
-            done += 1
-            bar.advance(task)
-
-        result = run(models, source, output, options, on_start=start, on_image=advance)
+        result = run(
+            models,
+            source,
+            output,
+            options,
+            on_start=start,
+            on_image=lambda file, problem: bar.advance(task),
+        )
     say_computed_by(result.computed_by)
     for note in result.notes:
         err.print(f"note: {note}", markup=False)

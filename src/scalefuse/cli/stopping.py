@@ -11,11 +11,13 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def told_of_batch(count: Callable[[], tuple[int, int]]) -> Iterator[None]:
-    """Ctrl-C within says how many pictures are done, for commands that can keep these.
+def told_of_batch(count: Callable[[], int]) -> Iterator[None]:
+    """Ctrl-C within says how a batch goes on, for commands that can keep the pictures that are done.
+
+    How many these are is not said: some may just be written.
 
     Args:
-        count: Gives how many are done, and how many there are.
+        count: Gives how many pictures there are; 0 before that is known.
 
     Raises:
         Stopped: Ctrl-C in a batch of several.
@@ -23,9 +25,8 @@ def told_of_batch(count: Callable[[], tuple[int, int]]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        done, total = count()
-        if total < 2:
+        if count() < 2:
             raise
         raise Stopped(
-            f"Stopped after {done} of {total}; the same command with --skip-existing goes on."
+            "Stopped. Go on with the same command and --skip-existing, which keeps what is done."
         ) from None

@@ -20,8 +20,8 @@ class NetworkInput:
     """Gives windows of a picture as float32 tensors; the picture itself is never copied as a whole.
 
     Args:
-        image: an image, or an array ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or of real
-            numbers in [0, 1]; for another number C of channels, ``(H, W, C)``.
+        image: an image, a PIL picture, or an array or tensor ``(H, W)`` or ``(H, W, 3)`` of 8 or 16 bits, or
+            of real numbers in [0, 1]; for another number C of channels, ``(H, W, C)``.
         in_channels: 1 (colour becomes luma), 3 (grey is repeated), or what the image has.
         intensity: which values become 0 and 1; ``None`` for the full range of 8- and 16-bit pictures and for
             arrays of real numbers in [0, 1]. Of other numbers of channels than 1 and 3, each has its own
