@@ -267,26 +267,30 @@ def _sheet(
 ) -> None:
     names = list(dict.fromkeys(row["name"] for row in evaluation.rows))
     dice = evaluation.values("dice")
-    order = [int(index) for index in np.argsort(dice, kind="stable")]
-    middle = len(order) // 2
-    chosen: dict[str, list[int]] = {
-        "worst": order[:2],
-        "median": order[middle : middle + 1],
-        "best": order[-1:],
-    }
-    rows, seen = [], set()
-    for label, indices in chosen.items():
-        for index in indices:
-            if index in seen:
-                continue
-            seen.add(index)
-            case = cases[names[index]]
-            image = read_image(case.image, channels=masks.channels)
-            pixels = image.pixels
-            wanted = read_case_mask(case, masks.classes)
-            wanted = wanted.astype(bool) if masks.classes is None or wanted.ndim == 3 else wanted
-            found = masks.mask(case, image)
-            empty = np.zeros(pixels.shape[:2], bool)
-            pictures = [overlay(pixels, empty), overlay(pixels, wanted), overlay(pixels, found)]
-            rows.append((f"{label}: {case.name[:18]}\nDice {dice[index]:.3f}", pictures))
+    rows = []
+    for index, label in _shown([int(one) for one in np.argsort(dice, kind="stable")]).items():
+        case = cases[names[index]]
+        image = read_image(case.image, channels=masks.channels)
+        pixels = image.pixels
+        wanted = read_case_mask(case, masks.classes)
+        wanted = wanted.astype(bool) if masks.classes is None or wanted.ndim == 3 else wanted
+        found = masks.mask(case, image)
+        empty = np.zeros(pixels.shape[:2], bool)
+        pictures = [overlay(pixels, empty), overlay(pixels, wanted), overlay(pixels, found)]
+        rows.append((f"{label}: {case.name[:18]}\nDice {dice[index]:.3f}", pictures))
     picture_sheet(path, rows, ["image", "reference", "segmented"], title="Cases by Dice", cell=2.6)
+
+
+def _shown(order: list[int]) -> dict[int, str]:
+    """Which of the cases, sorted from the worst on, the sheet shows, and what it calls them.
+
+    Example:
+        >>> _shown([7, 3, 5])
+        {7: 'worst', 3: 'median', 5: 'best'}
+        >>> list(_shown([7, 3]).values()), list(_shown([7, 3, 5, 1]).values())
+        (['worst', 'best'], ['worst', 'worst', 'median', 'best'])
+    """
+    chosen = dict.fromkeys(order[: 2 if len(order) > 3 else 1], "worst")
+    if len(order) > 2:
+        chosen |= {order[len(order) // 2]: "median"}
+    return chosen if len(order) == 1 else chosen | {order[-1]: "best"}
