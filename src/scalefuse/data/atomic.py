@@ -101,10 +101,17 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     target = _target(path, is_folder=False)
     temporary = _hidden_sibling(target)
-    try:
+    with _clearing_up(path, temporary):
         yield temporary
         _sync(temporary)
         temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _clearing_up(path: Path, temporary: Path) -> Iterator[None]:
+    """Take away what is unfinished; what went wrong in writing it is told of the path that the user knows."""
+    try:
+        yield
     except OutputError:
         raise
     except OSError as error:
@@ -153,7 +160,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     target = _target(path, is_folder=True)
     temporary = target.parent / f".unfinished-{secrets.token_hex(6)}"
     old = target.parent / f".replaced-{secrets.token_hex(6)}"
-    try:
+    with _clearing_up(path, temporary):
         temporary.mkdir()
         yield temporary
         for file in temporary.rglob("*"):
@@ -167,16 +174,9 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             if old.exists():
                 old.rename(target)
             raise
-    except OutputError:
-        raise
-    except OSError as error:
-        if error.errno in _ADVICE and _concerns(error, temporary):
-            raise _output_error(path, error) from error
-        raise
-    finally:
-        _remove(temporary)
-        if target.exists():
-            _remove(old)
+        finally:
+            if target.exists():
+                _remove(old)
 
 
 @contextlib.contextmanager
@@ -206,26 +206,23 @@ def files_together(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     temporary = path / f".unfinished-{secrets.token_hex(6)}"
     try:
-        temporary.mkdir()
-        yield temporary
-        written = {file: _target(path / file.name, is_folder=False) for file in sorted(temporary.iterdir())}
-        for file, target in written.items():
-            if target.parent == Path(os.path.realpath(path)):
-                _sync(file)
-                file.replace(target)
-            else:
-                # A link to a file elsewhere.
-                with atomic_write(target) as copy:
-                    shutil.copyfile(file, copy)
+        with _clearing_up(path, temporary):
+            temporary.mkdir()
+            yield temporary
+            written = [
+                (one, _target(path / one.name, is_folder=False)) for one in sorted(temporary.iterdir())
+            ]
+            for file, target in written:
+                if target.parent == Path(os.path.realpath(path)):
+                    _sync(file)
+                    file.replace(target)
+                else:
+                    # A link to a file elsewhere.
+                    with atomic_write(target) as copy:
+                        shutil.copyfile(file, copy)
     except OutputError as error:
         # Users know the names of the results only.
         raise OutputError(str(error).replace(str(temporary), str(path))) from error
-    except OSError as error:
-        if error.errno in _ADVICE and _concerns(error, temporary):
-            raise _output_error(path, error) from error
-        raise
-    finally:
-        _remove(temporary)
 
 
 @contextlib.contextmanager
