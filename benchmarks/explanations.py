@@ -47,7 +47,7 @@ def maps(
     """What each method marks in one picture, and the class that it explains."""
     height, width = image.size
     found = classifier.explain(image)
-    yield "Grad-CAM", found.map, found.class_index
+    yield "Grad-CAM-like", found.map, found.class_index
     yield "occlusion", classifier.explain(image, method="occlusion").map, found.class_index
     squares = generator.random((CELLS, CELLS))
     rows, columns = np.arange(height) * CELLS // height, np.arange(width) * CELLS // width

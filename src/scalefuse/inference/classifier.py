@@ -284,7 +284,9 @@ class Classifier:
                 cam = occlusion_sensitivity(score, seen, batch_size=self.batch_size)
             else:
                 chosen = torch.tensor([class_index], device=seen.device)
-                found, number = grad_cam(engine, seen, chosen, stage=stage)
+                found, number = grad_cam(
+                    engine, seen, chosen, stage=stage, multi_label=self.multi_label
+                )
                 cam = found[0].float().cpu()
             cells = (len(cam), len(cam[0]))
             maps.append(unit(cam if number is None else over_input(cam, side, engine, number)))
@@ -333,12 +335,9 @@ class Classifier:
         """
         blank = torch.zeros(1, self.in_channels, *self.preprocessing.size)
         for engine in self.engines:
-            grad_cam(
-                engine,
-                blank.to(_device(engine)),
-                torch.zeros(1, dtype=torch.long, device=_device(engine)),
-                stage=stage,
-            )
+            device = _device(engine)
+            chosen = torch.zeros(1, dtype=torch.long, device=device)
+            grad_cam(engine, blank.to(device), chosen, stage=stage, steps=1)
 
     def _batches(self, images: Iterable[Image | NDArray[Any]]) -> Iterator[Tensor]:
         if is_single(images):

@@ -77,12 +77,12 @@ def occlusion_sensitivity(
     return (total / 4).clamp(min=0)
 
 
-def log_odds(logits: Tensor, class_index: int, *, multi_label: bool = False) -> Tensor:
+def log_odds(logits: Tensor, class_index: int | Tensor, *, multi_label: bool = False) -> Tensor:
     """Logarithm of a class's probability over that of all others, for each row of logits.
 
     Args:
         logits: ``(N, K)``.
-        class_index: The class.
+        class_index: The class; or ``(N,)``, that of each row.
         multi_label: Whether classes do not exclude one another: then the others say nothing, and the logit
             itself is the answer.
 
@@ -93,10 +93,11 @@ def log_odds(logits: Tensor, class_index: int, *, multi_label: bool = False) -> 
         >>> log_odds(torch.tensor([[0.5, 2.0]]), 1)
         tensor([1.5000])
     """
-    own = logits[:, class_index]
+    chosen = torch.as_tensor(class_index, device=logits.device).expand(len(logits))[:, None]
+    own = logits.gather(1, chosen)[:, 0]
     if multi_label or logits.shape[1] == 1:
         return own
-    others = torch.cat([logits[:, :class_index], logits[:, class_index + 1 :]], dim=1)
+    others = logits.scatter(1, chosen, -math.inf)
     return own - others.logsumexp(dim=1)
 
 
