@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 
 from scalefuse.data import read_image, write_image
 from scalefuse.evaluation.fusion import DEFAULT_METRICS, luma_8bit
@@ -270,3 +271,57 @@ def test_pictures_are_not_kept(folders, model, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_fusion, "_draw_sheet", drawn)
     evaluate_fusion.evaluate(*folders, tmp_path / "out", model=str(model), metrics=["EN"], baselines=False)
     assert len(kept) == 9
+
+
+def test_ready_pictures_of_real_numbers(cli, folders, tmp_path):
+    """In [0, 1] measured and drawn as in 8 bits; of other numbers refused."""
+    for kind, number in (("png", np.uint8), ("unit", np.float32), ("wide", np.float32)):
+        for file in sorted(folders[0].iterdir()):
+            pixels = read_image(file).pixels.astype(np.float32)
+            scaled = pixels / 255 if kind == "unit" else pixels.astype(number)
+            (tmp_path / kind).mkdir(exist_ok=True)
+            if kind == "png":
+                write_image(tmp_path / kind / file.name, pixels / 255, bits=8)
+            else:
+                tifffile.imwrite(tmp_path / kind / f"{file.stem}.tif", scaled.astype(np.float32))
+    options = ("--no-baselines", "--metrics", "EN,CC,VIF")
+    for kind in ("png", "unit"):
+        done = cli("evaluate", *folders, "--fused", tmp_path / kind, *options, "-o", tmp_path / f"o-{kind}")
+        assert done.code == 0, done.text
+    assert table(tmp_path / "o-png") == table(tmp_path / "o-unit")
+    sheets = [read_image(tmp_path / f"o-{kind}" / "sheet.png").pixels for kind in ("png", "unit")]
+    np.testing.assert_array_equal(*sheets)
+    done = cli("evaluate", *folders, "--fused", tmp_path / "wide", *options, "-o", tmp_path / "o-wide")
+    assert done.code == 2
+    assert "0.tif: Expected real numbers in [0, 1]" in done.text
+    assert not (tmp_path / "o-wide").exists()
+
+
+def test_pairs_too_small_for_a_measure_are_neither_worst_nor_best(cli, folders, tmp_path, monkeypatch):
+    """What could not be measured stands in summary.json; a name is no formula."""
+    for folder in folders:
+        write_image(folder / "p$x^$q.png", np.random.default_rng(0).random((30, 30)), bits=8)
+    lines = {}
+    monkeypatch.setattr(
+        evaluate_fusion_workflow, "picture_sheet", lambda path, rows, *_, **__: lines.update(rows)
+    )
+    done = cli("evaluate", *folders, "--fused", folders[0], "--metrics", "VIF", "-o", tmp_path / "o")
+    assert done.code == 0, done.text
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert summary["methods"]["fused"]["VIF"]["n"] == 3
+    assert any(note.startswith("p$x^$q: VIF not measured") for note in summary["notes"])
+    values = [float(label.split("VIF ")[1]) for label in lines]
+    assert [label.split(":")[0] for label in lines] == ["worst", "median", "best"]
+    assert values == sorted(values)
+    monkeypatch.undo()
+    done = cli("evaluate", *folders, "--fused", folders[0], "--metrics", "EN", "-o", tmp_path / "drawn")
+    assert done.code == 0, done.text
+
+
+def test_two_ready_pictures_of_one_name_are_refused(cli, folders, tmp_path):
+    (tmp_path / "ready").mkdir()
+    for name in ("0.png", "0.tif", "1.png", "2.png"):
+        write_image(tmp_path / "ready" / name, np.zeros((64, 64)), bits=8)
+    done = cli("evaluate", *folders, "--fused", tmp_path / "ready", "-o", tmp_path / "o")
+    assert done.code == 2
+    assert "0.png and 0.tif have the same name" in done.text

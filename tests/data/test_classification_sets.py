@@ -14,6 +14,7 @@ from scalefuse.data.classification import (
     check_trainable,
     read_classification,
 )
+from scalefuse.data.write import write_image
 from scalefuse.errors import InputError
 
 DATA = Path(os.environ.get("SCALEFUSE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -393,3 +394,29 @@ def test_a_class_whose_images_all_lie_deeper(tmp_path):
 def test_training_and_testing_are_parts(tmp_path):
     touch(tmp_path, "Training/a/1.png", "Training/b/2.png", "Testing/a/3.png", "Testing/b/4.png")
     assert read_classification(tmp_path).splits == ("train", "test")
+
+
+def test_names_in_linked_folders_are_found(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write_image(tmp_path / "elsewhere" / "z1.png", np.zeros((4, 4)), bits=8)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "pictures")
+    (tmp_path / "labels.csv").write_text("image,label\nz1,x\n")
+    found = read_classification(tmp_path / "labels.csv", images=tmp_path / "pictures")
+    assert [case.path.resolve() for case in found.cases] == [tmp_path / "elsewhere" / "z1.png"]
+
+
+def test_labels_with_line_breaks_are_refused(tmp_path):
+    for name in "ab":
+        write_image(tmp_path / f"{name}.png", np.zeros((4, 4)), bits=8)
+    (tmp_path / "labels.csv").write_text('image,label\na.png,"x\ny"\nb.png,z\n')
+    with pytest.raises(InputError, match=r"cannot be called 'x\\ny'"):
+        read_classification(tmp_path / "labels.csv")
+
+
+def test_labels_that_number_no_classes(tmp_path):
+    labels = np.array([[0], [1], [2_000_000_000]])
+    np.savez(tmp_path / "m.npz", train_images=np.zeros((3, 8, 8), np.uint8), train_labels=labels)
+    with pytest.raises(InputError, match="go up to 2000000000"):
+        read_classification(tmp_path / "m.npz")

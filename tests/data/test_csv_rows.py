@@ -40,3 +40,10 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
         read_rows(file)
     file.write_text("path,label,,\na.png,x,,\n")  # a spreadsheet's empty columns say nothing
     assert read_rows(file)[0] == ["path", "label", "", ""]
+
+
+def test_a_header_that_never_ends_is_named(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text('image,"label\n' + "a.png,x\n" * 30_000)
+    with pytest.raises(InputError, match="the header is not CSV"):
+        read_rows(file)

@@ -177,3 +177,55 @@ def test_huge(tmp_path):
 def test_a_compression_that_cannot_be_decoded(tmp_path):
     video = slice_of(np.zeros((4, 4), np.uint8), syntax="1.2.840.10008.1.2.4.102", encoded=b"\0\0\0\0")
     refused(save(tmp_path / "a.dcm", video), "MPEG-4", "cannot be decoded here")
+
+
+def enhanced(stored, **frame):
+    """One frame, whose attributes lie in functional groups: those of the frame and shared ones."""
+
+    def group(**values):
+        item = pydicom.Dataset()
+        for name, value in values.items():
+            setattr(item, name, value)
+        return pydicom.Sequence([item])
+
+    shared = group(
+        PixelValueTransformationSequence=group(RescaleSlope=1, RescaleIntercept=-1024, RescaleType="HU"),
+        PixelMeasuresSequence=group(PixelSpacing=[0.5, 0.7], SliceThickness=5),
+        PlaneOrientationSequence=group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        FrameVOILUTSequence=group(WindowCenter=[40], WindowWidth=[80]),
+    )
+    own = group(PlanePositionSequence=group(ImagePositionPatient=[-10, -20, 33]), **frame)
+    return slice_of(
+        stored,
+        bits_stored=12,
+        Modality="CT",
+        NumberOfFrames=1,
+        SharedFunctionalGroupsSequence=shared,
+        PerFrameFunctionalGroupsSequence=own,
+    ), group
+
+
+def test_one_frame_of_an_enhanced_file(tmp_path):
+    stored = RNG.integers(0, 4096, (20, 30), dtype=np.uint16)
+    dataset, group = enhanced(stored)
+    image = read_image(save(tmp_path / "a.dcm", dataset))
+    np.testing.assert_array_equal(image.pixels, stored.astype(np.float32) - 1024)
+    assert (image.unit, image.display_window) == ("HU", (40, 80))
+    assert image.geometry.spacing_mm == (0.5, 0.7)
+    assert image.geometry.orientation == (1, 0, 0, 0, 1, 0)
+    assert image.geometry.position_mm == (-10, -20, 33)
+    assert image.geometry.slice_thickness_mm == 5
+    # What the frame itself says counts before what is shared.
+    dataset, _ = enhanced(stored, PixelMeasuresSequence=group(PixelSpacing=[2, 3]))
+    assert read_image(save(tmp_path / "b.dcm", dataset)).geometry.spacing_mm == (2, 3)
+
+
+def test_empty_rescale_attributes_say_nothing(tmp_path):
+    stored = RNG.integers(0, 4096, (20, 30), dtype=np.uint16)
+    tags = {"bits_stored": 12, "Modality": "CT", "PhotometricInterpretation": "MONOCHROME1"}
+    dataset = slice_of(stored, RescaleSlope=1, RescaleIntercept=-1024, RescaleType="", **tags)
+    image = read_image(save(tmp_path / "a.dcm", dataset))
+    assert image.unit == "HU"
+    np.testing.assert_array_equal(image.pixels, stored.astype(np.float32) - 1024)
+    dataset = slice_of(stored, bits_stored=12, RescaleSlope=None, RescaleIntercept=None)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "b.dcm", dataset)).pixels, stored)

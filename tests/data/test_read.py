@@ -540,3 +540,12 @@ def test_the_package_loads_no_format_library():
     code = f"import sys, scalefuse.data; print([m for m in {heavy.split()!r} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_palette_of_eight_bits(tmp_path):
+    """Some programs write entries up to 255 where the standard has them up to 65535."""
+    pixels = np.array([[0, 1, 2, 3]], np.uint8)
+    table = np.zeros((3, 256), np.uint16)
+    table[:, :4] = [[0, 50, 100, 255], [9, 8, 7, 6], [255, 0, 255, 0]]
+    tifffile.imwrite(tmp_path / "p.tif", pixels, photometric="palette", colormap=table)
+    np.testing.assert_array_equal(read_image(tmp_path / "p.tif").pixels, table[:, pixels].transpose(1, 2, 0))

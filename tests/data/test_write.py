@@ -19,7 +19,7 @@ from scalefuse.data import (
     to_unit,
     write_image,
 )
-from scalefuse.data.write import check_folder_name
+from scalefuse.data.write import check_folder_name, write_pixels
 from scalefuse.errors import InputError, OutputError
 
 FULL = IntensityRange(mode="full")
@@ -247,3 +247,17 @@ def test_names_that_no_folder_of_results_has(tmp_path, name, kind):
     (tmp_path / name).mkdir()
     check_folder_name(tmp_path / name)
     check_folder_name(tmp_path / "v1.2")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize(("shape", "dtype"), [((), np.uint8), ((), np.uint16), ((3,), np.uint8)])
+def test_noise_in_narrow_pictures(tmp_path, width, shape, dtype):
+    pixels = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, (2000, width, *shape)).astype(dtype)
+    write_pixels(tmp_path / "narrow.png", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "narrow.png").pixels, pixels)
+
+
+def test_nifti_colour_of_16_bits_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"uint16 pixels of shape \(3, 3, 3\); expected uint8"):
+        write_pixels(tmp_path / "a.nii.gz", np.zeros((3, 3, 3), np.uint16))
+    assert list(tmp_path.iterdir()) == []

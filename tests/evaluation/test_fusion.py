@@ -111,3 +111,10 @@ def test_too_small_for_a_measure_is_noted():
 def test_unknown_measure():
     with pytest.raises(InputError, match=r"'VIFF'.*VIF"):
         evaluate_fusion([], ["VIFF"])
+
+
+def test_real_numbers_beyond_one_are_refused():
+    assert luma_8bit(np.array([[-1e-4, 1 + 1e-4]], np.float32)).tolist() == [[0, 255]]
+    for pixels in ([[0.0, 255.0]], [[-1.0, 0.5]], [[np.nan, 0.5]]):
+        with pytest.raises(InputError, match=r"in \[0, 1\]"):
+            luma_8bit(np.array(pixels, np.float32))

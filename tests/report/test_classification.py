@@ -12,6 +12,7 @@ from scalefuse.report.classification_plots import (
     figure_pixels,
 )
 from scalefuse.report.classification_report import write_classification_report
+from scalefuse.report.curves import calibration_figure
 from scalefuse.report.html import Figure
 from scalefuse.report.thumbnails import thumbnail
 
@@ -111,3 +112,30 @@ def test_thumbnails_keep_their_shape():
     np.testing.assert_array_equal(small[..., 1], np.arange(12).reshape(3, 4))
     deep = thumbnail(np.linspace(0, 4000, 10000).reshape(100, 100).astype(np.uint16))
     assert (deep.min(), deep.max()) == (0, 255)
+
+
+def test_names_are_drawn_to_the_letter():
+    """Not as formulas, and not left out of legends."""
+    names = ["_under", "a$x^$", "plain"]
+    generator = np.random.default_rng(1)
+    found = evaluate_classification(generator.dirichlet(np.ones(3), 40), generator.integers(0, 3, 40), names)
+    figures = classification_figures(found, found.summary(num_resamples=2))
+    curve = {"predicted": [0.2, 0.8], "observed": [0.1, 0.9], "expected_calibration_error": 0.1}
+    figures["reliability"] = calibration_figure(dict.fromkeys(names, curve))
+    for name in ("roc", "precision-recall", "reliability"):
+        figures[name].canvas.draw()
+        said = [text.get_text() for text in figures[name].axes[0].get_legend().get_texts()][-3:]
+        starts = [" _under (", r"a\$x^\$ (", "plain ("]
+        assert all(text.startswith(start) for text, start in zip(said, starts, strict=True))
+
+
+def test_curves_that_are_left_out_are_told():
+    names = [f"class {number}" for number in range(26)]
+    generator = np.random.default_rng(1)
+    targets = np.arange(104) % 26
+    found = evaluate_classification(generator.dirichlet(np.ones(26), 104), targets, names)
+    figures = classification_figures(found, found.summary(num_resamples=2))
+    for name in ("roc", "precision-recall"):
+        legend = figures[name].axes[0].get_legend()
+        assert len(legend.get_texts()) == 20
+        assert legend.get_title().get_text().startswith("first 20 of 26 classes")

@@ -14,8 +14,11 @@ def print_fusion(result: Any) -> None:
     out.print(
         means_table(result.summary, metrics, title=f"Means over {number_measured(result.summary)} pairs")
     )
-    for note in dict.fromkeys([*result.summary["notes"], *result.evaluation.notes[:5]]):
+    unmeasured = result.evaluation.notes
+    for note in [*(note for note in result.summary["notes"] if note not in unmeasured), *unmeasured[:5]]:
         err.print(note, style="dim", markup=False)
+    if len(unmeasured) > 5:
+        err.print(f"… and {len(unmeasured) - 5} more, see summary.json", style="dim", markup=False)
 
 
 def print_masks(result: Any) -> None:

@@ -45,7 +45,7 @@ def check_names(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_separators(classes: Sequence[str]) -> None:
-    """Refuse names that hold what parts labels in tables.
+    """Refuse names that hold what parts labels in tables, or breaks their lines.
 
     Raises:
         InputError: one does.
@@ -59,4 +59,9 @@ def check_separators(classes: Sequence[str]) -> None:
         raise InputError(
             f"A class cannot be called {parted[0]!r}: `;` and `|` part the labels of an image in tables; "
             "give it another name."
+        )
+    if broken := [name for name in classes if any(ord(sign) < 32 for sign in name)]:
+        raise InputError(
+            f"A class cannot be called {broken[0]!r}: names with line breaks or other control characters fit "
+            "into no table; give it another name."
         )

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,11 +259,23 @@ class _Finder:
                 self._in_folder[direct.parent] = _stems(direct.parent.glob("*"))
             return _one_of(self._in_folder[direct.parent].get(direct.name, []), name)
         if self._by_stem is None:
-            self._by_stem = _stems(self.root.rglob("*"))
+            self._by_stem = _stems(_files_below(self.root))
         files = self._by_stem.get(image_stem(name), [])
         if image_stem(name) != name:
             files = [file for file in files if file.name == name]
         return _one_of(files, name)
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    """All files of a folder and the folders in it, linked ones too, each folder once."""
+    seen: set[str] = set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        yield from (Path(folder, name) for name in names)
 
 
 def _stems(files: Iterable[Path]) -> dict[str, list[Path]]:

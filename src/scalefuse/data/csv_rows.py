@@ -35,7 +35,10 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         ) from error
     delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [name.strip() for name in reader.fieldnames or []]
+    try:
+        header = [name.strip() for name in reader.fieldnames or []]
+    except csv.Error as error:
+        raise InputError(f"{path}: the header is not CSV ({error}); mend it.") from error
     if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
         raise InputError(
             f"{path}: {header.count(twice[0])} columns are called {twice[0]!r}; rename or remove all but one."
@@ -44,7 +47,9 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
         rows = [(reader.line_num - _line_ends(row), row) for row in reader]
     except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num} is not CSV ({error}); mend it.") from error
+        raise InputError(
+            f"{path}: what follows line {reader.line_num} is not CSV ({error}); mend it."
+        ) from error
     for line, row in rows:
         # What stands beyond the header, without a name.
         surplus: Sequence[str] = row.get(None) or ()

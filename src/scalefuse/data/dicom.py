@@ -76,6 +76,7 @@ def _to_image(path: Path, dataset: Any) -> Image:
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
     stored = _decode(path, dataset)
+    _lay_open(dataset)
     photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
     geometry = _geometry(dataset)
     if photometric == "PALETTE COLOR":
@@ -100,6 +101,32 @@ def _to_image(path: Path, dataset: Any) -> Image:
         source=path,
         display_window=_display_window(dataset),
     )
+
+
+# Functional groups of enhanced files, and what of them says how the pixels are to be read and where they lie.
+_GROUPS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth"),
+}
+
+
+def _lay_open(dataset: Any) -> None:
+    """Give a file the attributes of its only frame that enhanced files keep in functional groups."""
+    # Those of the frame come first: they say more than the shared ones.
+    for place in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        for frame in list(dataset.get(place) or [])[:1]:
+            for group, names in _GROUPS.items():
+                for entry in list(frame.get(group) or [])[:1]:
+                    for name in names:
+                        if name in entry and name not in dataset:
+                            setattr(dataset, name, entry[name].value)
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        # Empty ones say nothing.
+        if name in dataset and dataset[name].is_empty:
+            delattr(dataset, name)
 
 
 def _decode(path: Path, dataset: Any) -> NDArray[Any]:
@@ -150,7 +177,7 @@ def _unit(dataset: Any) -> PixelUnit:
     if (
         "RescaleSlope" in dataset
         and dataset.get("Modality") == "CT"
-        and dataset.get("RescaleType", "HU") == "HU"
+        and (dataset.get("RescaleType") or "HU") == "HU"
     ):
         return "HU"
     return "arbitrary"

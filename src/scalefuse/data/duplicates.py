@@ -120,7 +120,7 @@ def find_near_duplicates(
 
     Two images are compared by hash first, and then by the correlation of their detail. Found are copies that
     were re-encoded, brightened, resized, stretched, mirrored or turned by quarters; not those that were
-    cropped.
+    cropped, and few of those that were shrunk below 40 pixels.
 
     Args:
         fingerprints: of the images.

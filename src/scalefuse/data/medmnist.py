@@ -93,6 +93,11 @@ def read_medmnist(path: Path, classes: tuple[str, ...] | None, multi_label: bool
     if width > 1 and not several:
         raise InputError(f"{path}: has {width} labels per image, which needs a multi-label classifier.")
     top = max((int(labels.max()) for _, labels in found.values() if labels.size), default=0)
+    if not several and classes is None and top >= _MOST_CLASSES:
+        raise InputError(
+            f"{path}: labels go up to {top}, but class numbers below {_MOST_CLASSES} were expected; number "
+            "the classes from 0."
+        )
     known = classes or _class_names(path, width if several else top + 1)
     if several and len(known) != width:
         raise InputError(
@@ -150,6 +155,8 @@ def list_medmnist_images(path: Path) -> list[ClassificationCase]:
         )
     return cases
 
+
+_MOST_CLASSES = 10_000
 
 ARCHIVED = ".npz#"
 """Between the file and the key of a picture, where a table names one: ``/data/breastmnist.npz#train/11``."""

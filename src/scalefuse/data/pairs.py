@@ -59,7 +59,7 @@ def pair_by_name(a: Path | str, b: Path | str) -> tuple[list[Pair], list[str]]:
         raise InputError(f"{folder} is a folder, but {file} is a file; give two files or two folders.")
     if not a.is_dir():
         return [Pair(image_stem(a), a, b)], []
-    files_a, files_b = _by_stem(a), _by_stem(b)
+    files_a, files_b = _files(a), _files(b)
     found = [(name, name, name) for name in files_a if name in files_b]
     found = found or match_without_affixes(files_a, files_b)
     pairs = [Pair(name, files_a[one], files_b[other]) for name, one, other in found]
@@ -98,20 +98,38 @@ def paired_by_parts(pairs: Sequence[Pair]) -> str | None:
     return None
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names without suffix.
+
+    Args:
+        folder: that they lie in, for the message.
+        files: of this folder.
+
+    Raises:
+        InputError: two files of one name.
+
+    Example:
+        >>> by_stem(Path("ct"), [Path("ct/1.png"), Path("ct/1.tif")])
+        Traceback (most recent call last):
+        scalefuse.errors.InputError: ct: 1.png and 1.tif have the same name up to the suffix, so that it ...
+    """
+    found: dict[str, Path] = {}
+    for file in files:
+        stem = image_stem(file)
+        if stem in found:
+            raise InputError(
+                f"{folder}: {found[stem].name} and {file.name} have the same name up to the suffix, so "
+                "that it is not clear which one is meant; keep one of them."
+            )
+        found[stem] = file
+    return found
+
+
+def _files(folder: Path) -> dict[str, Path]:
     files = list_images(folder)
     if not files:
         raise InputError(
             f"{folder}: holds no images; give a folder with PNG, TIFF, JPEG, BMP, GIF, WebP, DICOM or NIfTI "
             "files."
         )
-    by_stem: dict[str, Path] = {}
-    for file in files:
-        stem = image_stem(file)
-        if stem in by_stem:
-            raise InputError(
-                f"{folder}: {by_stem[stem].name} and {file.name} have the same name up to the suffix, so "
-                "that it is not clear which one is meant; keep one of them."
-            )
-        by_stem[stem] = file
-    return by_stem
+    return by_stem(folder, files)

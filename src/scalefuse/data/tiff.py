@@ -203,8 +203,10 @@ def _decode(path: Path, page: Any, channels: Channels) -> NDArray[Any]:
         return np.ascontiguousarray(_negative(pixels) if photometric == _WHITE_IS_ZERO else pixels)
     if photometric == _PALETTE and page.colormap is not None:
         # The colour map holds 16-bit entries; an 8-bit index stands for an 8-bit picture in every viewer.
+        # Some programs write 8-bit entries: where none is larger than 255, that is what they are.
         table = np.asarray(page.colormap)
-        return np.ascontiguousarray(np.moveaxis((table[:, pixels[..., 0]] >> 8).astype(np.uint8), 0, -1))
+        table = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
+        return np.ascontiguousarray(np.moveaxis(table[:, pixels[..., 0]], 0, -1))
     if photometric == _SEPARATED and samples >= 4 and pixels.dtype in (np.uint8, np.uint16):
         return _cmyk_to_rgb(pixels)
     if samples == 2 and not set(page.extrasamples) & _TRANSPARENCY:

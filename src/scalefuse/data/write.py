@@ -122,7 +122,8 @@ def write_pixels(path: Path | str, pixels: NDArray[Any], *, like: Image | None =
 
     Args:
         path: the file; its suffix chooses the format. Written whole or not at all.
-        pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16; for TIFF and NIfTI also int32 ``(H, W)``.
+        pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16; for TIFF and NIfTI also int32 ``(H, W)``; colour
+            in NIfTI is uint8.
         like: the picture whose geometry a NIfTI file gets.
 
     Raises:
@@ -139,7 +140,11 @@ def write_pixels(path: Path | str, pixels: NDArray[Any], *, like: Image | None =
     """
     path = Path(path)
     suffix = check_output_suffix(path)
-    kinds = ("uint8", "uint16") if suffix == ".png" or pixels.ndim == 3 else ("uint8", "uint16", "int32")
+    kinds: tuple[str, ...] = (
+        ("uint8", "uint16") if suffix == ".png" or pixels.ndim == 3 else ("uint8", "uint16", "int32")
+    )
+    if pixels.ndim == 3 and suffix.startswith(".nii"):
+        kinds = ("uint8",)
     if pixels.dtype.name not in kinds or pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise InputError(
             f"{path}: cannot write {pixels.dtype} pixels of shape {pixels.shape}; "
@@ -151,9 +156,7 @@ def write_pixels(path: Path | str, pixels: NDArray[Any], *, like: Image | None =
 def _encode(path: Path, suffix: str, pixels: NDArray[Any], like: Image | None) -> None:
     with atomic_write(path) as temporary:
         if suffix == ".png":
-            import imagecodecs
-
-            temporary.write_bytes(imagecodecs.png_encode(pixels, level=6))
+            temporary.write_bytes(encode_png(pixels))
         elif suffix in (".tif", ".tiff"):
             import tifffile
 
@@ -170,6 +173,23 @@ def _encode(path: Path, suffix: str, pixels: NDArray[Any], like: Image | None) -
             from scalefuse.data.nifti import write_nifti
 
             write_nifti(temporary, pixels, like)
+
+
+def encode_png(pixels: NDArray[Any]) -> bytes:
+    """A picture as a PNG file.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
+
+    Example:
+        >>> encode_png(np.zeros((2, 3), np.uint8))[:4]
+        b'\\x89PNG'
+    """
+    import imagecodecs
+
+    # Left to itself, the codec makes too little room for noise in pictures of up to four columns.
+    room = pixels.nbytes + 16 * len(pixels) + 65536
+    return bytes(imagecodecs.png_encode(pixels, level=6, out=room))
 
 
 def _to_pixels(path: Path, unit_image: NDArray[Any], bits: int, *, colour_8_bit: bool) -> NDArray[Any]:

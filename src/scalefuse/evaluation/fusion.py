@@ -18,6 +18,10 @@ DEFAULT_METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM", "
 """Measured where nothing is asked for; the others cost more time."""
 
 
+_ROUNDING = 0.25
+"""How far beyond 0 and 255 a picture of real numbers may reach."""
+
+
 def luma_8bit(pixels: NDArray[Any]) -> NDArray[np.float64]:
     """What the measures see of a written picture: rounded 8-bit luma (BT.601, full range).
 
@@ -28,7 +32,7 @@ def luma_8bit(pixels: NDArray[Any]) -> NDArray[np.float64]:
         ``(H, W)``, whole numbers 0–255.
 
     Raises:
-        InputError: Another number type.
+        InputError: Another number type, or real numbers outside [0, 1].
 
     Example:
         >>> luma_8bit(np.array([[[255, 0, 0]]], np.uint8)), luma_8bit(np.array([[65535]], np.uint16))
@@ -40,6 +44,12 @@ def luma_8bit(pixels: NDArray[Any]) -> NDArray[np.float64]:
             f"Expected uint8, uint16 or float pixels but got {pixels.dtype}; convert them first."
         )
     values = pixels.astype(np.float64) * scale
+    # What rounding may leave outside is clipped below; anything else would be measured as black or white.
+    if scale == 255.0 and not (values.min() >= -_ROUNDING and values.max() <= 255 + _ROUNDING):
+        raise InputError(
+            f"Expected real numbers in [0, 1], but got {pixels.min():g} to {pixels.max():g}; scale them, or "
+            "write the picture in 8 or 16 bits."
+        )
     if values.ndim == 3:
         values = np.rint(values) @ np.array([0.299, 0.587, 0.114])
     luma: NDArray[np.float64] = np.clip(np.rint(values), 0, 255)

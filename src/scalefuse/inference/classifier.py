@@ -284,9 +284,7 @@ class Classifier:
                 cam = occlusion_sensitivity(score, seen, batch_size=self.batch_size)
             else:
                 chosen = torch.tensor([class_index], device=seen.device)
-                found, number = grad_cam(
-                    engine, seen, chosen, stage=stage, multi_label=self.multi_label
-                )
+                found, number = grad_cam(engine, seen, chosen, stage=stage, multi_label=self.multi_label)
                 cam = found[0].float().cpu()
             cells = (len(cam), len(cam[0]))
             maps.append(unit(cam if number is None else over_input(cam, side, engine, number)))

@@ -96,13 +96,13 @@ def grad_cam(
         InputError: the network shows no stages, or has no such stage.
 
     Reference:
-        Selvaraju et al.: Grad-CAM, ICCV 2017, equations 1 and 2. Deviations, each of which made maps mark more
-        of what the shipped models use (``python -m benchmarks.explanations``): gradients are not averaged over
-        the map before the product (Draelos and Carin: HiResCAM, arXiv 2011.08891), but along a path from a
-        blank picture, which saturation does not silence (Sundararajan et al.: Integrated gradients, ICML
-        2017); log odds in place of the logit, a part of which can be common to all classes; and activations
-        are taken from their mean, since the fused features of HiFuse have no ReLU and plain background is
-        not 0 there.
+        Selvaraju et al.: Grad-CAM, ICCV 2017, equations 1 and 2. Deviations, each of which made maps mark
+        more of what the shipped x-ray model uses (``python -m benchmarks.explanations``): gradients are not
+        averaged over the map before the product (Draelos and Carin: HiResCAM, arXiv 2011.08891), but along a
+        path from a blank picture, which saturation does not silence (Sundararajan et al.: Integrated
+        gradients, ICML 2017); log odds in place of the logit, a part of which can be common to all classes;
+        and activations are taken from their mean, since the fused features of HiFuse have no ReLU and plain
+        background is not 0 there.
 
     Example:
         >>> from scalefuse.networks.hifuse import HiFuse

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.report.curves import calibration_figure, plain_figure
+from scalefuse.report.labels import plain_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +122,7 @@ def _roc(evaluation: ClassificationEvaluation, summary: dict[str, Any], shown: S
         area = summary["per_class"][label]["auroc"]["value"]
         axis.plot(false, true, linewidth=1.3, label=f"{_short(label)} ({area:.3f})")
     axis.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axis.legend(fontsize=7, loc="lower right", title="area", title_fontsize=7)
+    axis.legend(fontsize=7, loc="lower right", title=_of_first("area", shown), title_fontsize=7)
     return figure
 
 
@@ -143,12 +144,15 @@ def _precision_recall(
         )
         axis.axhline(wanted.mean(), color=line.get_color(), linewidth=0.7, linestyle=":")
     axis.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-    axis.legend(
-        fontsize=7, loc="lower left", title="average precision; dotted: share of cases", title_fontsize=7
-    )
+    title = _of_first("average precision; dotted: share of cases", shown)
+    axis.legend(fontsize=7, loc="lower left", title=title, title_fontsize=7)
     return figure
 
 
+def _of_first(title: str, shown: Sequence[int]) -> str:
+    """What a legend says, and that it does not say it of all classes."""
+    return title if len(shown) <= _MOST_CURVES else f"first {_MOST_CURVES} of {len(shown)} classes: {title}"
+
+
 def _short(name: str) -> str:
-    # A dollar sign would start a formula.
-    return (name if len(name) <= 28 else f"{name[:27]}…").replace("$", r"\$")
+    return plain_label(name if len(name) <= 28 else f"{name[:27]}…")

@@ -61,7 +61,8 @@ def write_classification_report(
         Section("Plots", figures=[Figure(_CAPTIONS[name], plot) for name, plot in plots.items()]),
     ]
     if "prediction_sets" in summary:
-        sections.append(_sets(summary["prediction_sets"]))
+        several = summary["kind"] == "multi-label"
+        sections.append(_sets(summary["prediction_sets"], several))
     sections += [_point(point) for point in summary.get("operating_points", ())]
     if cases:
         sections.append(Section(cases_title, figures=cases))
@@ -95,16 +96,27 @@ def _classes(summary: Mapping[str, Any]) -> str:
     return _table(header, rows)
 
 
-def _sets(sets: Mapping[str, Any]) -> Section:
+def _sets(sets: Mapping[str, Any], several: bool) -> Section:
     rows = [["all", estimate(sets["coverage"]), str(sets["coverage"]["n"])]]
     rows += [[label, estimate(entry), str(entry["n"])] for label, entry in sets["coverage_per_class"].items()]
     sizes = ", ".join(f"{size}: {count}" for size, count in enumerate(sets["sizes"]) if count)
+    share = f"{100 * sets['promised']:g} %"
+    if several:
+        wanted = f"Sets that should hold each label in {share} of the cases that have it."
+        promised = "The promise is for each label by itself, of cases drawn as the calibration cases were."
+        header = ["label", "coverage (interval)", "labels present"]
+    else:
+        wanted = f"Sets that should hold the true class in {share} of cases."
+        promised = (
+            "The promise is for all cases together, drawn as the calibration cases were; nothing is promised "
+            "for one class."
+        )
+        header = ["true class", "coverage (interval)", "cases"]
     return Section(
         "Prediction sets",
-        f"Sets that should hold the true class in {100 * sets['promised']:g} % of cases. Mean size "
-        f"{sets['mean_size']:.2f}; number of cases by size of their set: {sizes}. The promise is for all "
-        "cases together, drawn as the calibration cases were; nothing is promised for one class.",
-        table=_table(["true class", "coverage (interval)", "cases"], rows),
+        f"{wanted} Mean size {sets['mean_size']:.2f}; number of cases by size of their set: {sizes}. "
+        + promised,
+        table=_table(header, rows),
     )
 
 

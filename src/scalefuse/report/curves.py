@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalefuse.data.atomic import atomic_write
+from scalefuse.report.labels import plain_label
 from scalefuse.report.sheet import NOTICE
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def calibration_figure(curves: dict[str, Any]) -> Figure:
             (x, y) for x, y in zip(curve["predicted"], curve["observed"], strict=True) if x == x and y == y
         ]
         error = curve["expected_calibration_error"]
-        axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=f"{label} (ECE {error:.3f})")
+        named = f"{plain_label(label)} (ECE {error:.3f})"
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=named)
     axis.set(xlabel="predicted probability", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
     axis.legend(fontsize=8)
     return figure

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from scalefuse.data.atomic import atomic_write
+from scalefuse.data.write import encode_png
 
 _NUMBER = re.compile(r"[-+−±]?\s*[\d.∞]|[-–—]?$|(nan|inf)\b", re.IGNORECASE)
 
@@ -31,9 +32,7 @@ class Figure:
     @property
     def uri(self) -> str:
         """The picture as a PNG data URI."""
-        import imagecodecs
-
-        return "data:image/png;base64," + base64.b64encode(imagecodecs.png_encode(self.pixels)).decode()
+        return "data:image/png;base64," + base64.b64encode(encode_png(self.pixels)).decode()
 
 
 @dataclass(frozen=True)

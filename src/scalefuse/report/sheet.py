@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalefuse.data.atomic import atomic_write
+from scalefuse.report.labels import plain_label
 
 NOTICE = "Research software, not a medical device."
 
@@ -40,7 +41,7 @@ def picture_sheet(
     height, width = len(rows) * cell + 0.9, len(columns) * cell + 0.8
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11, y=1 - 0.12 / height, va="top")
+    figure.suptitle(plain_label(title), fontsize=11, y=1 - 0.12 / height, va="top")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (label, pictures) in zip(axes, rows, strict=True):
         for axis, picture in zip(line, pictures, strict=True):
@@ -51,9 +52,9 @@ def picture_sheet(
             axis.set_yticks([])
             for spine in axis.spines.values():
                 spine.set_visible(False)
-        line[0].set_ylabel(label, fontsize=8)
+        line[0].set_ylabel(plain_label(label), fontsize=8)
     for axis, column in zip(axes[0], columns, strict=True):
-        axis.set_title(column, fontsize=8)
+        axis.set_title(plain_label(column), fontsize=8)
     figure.text(0.5, 0.08 / height, NOTICE, ha="center", fontsize=7, color="0.35")
     figure.subplots_adjust(
         left=0.5 / width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from scalefuse.data.atomic import files_together, results_folder
 from scalefuse.data.image import Image
 from scalefuse.data.intensity import IntensityRange, resolve_intensity, to_unit
-from scalefuse.data.pairs import Pair, pair_by_name, paired_by_parts
-from scalefuse.data.read import image_stem, list_images, read_image
+from scalefuse.data.pairs import Pair, by_stem, pair_by_name, paired_by_parts
+from scalefuse.data.read import list_images, read_image
 from scalefuse.data.write import check_folder_name
 from scalefuse.errors import InputError, ScaleFuseError
 from scalefuse.evaluation.fusion import (
@@ -174,7 +175,8 @@ def evaluate(
         summary = evaluation.summary()
         # Files without a partner are no pairs.
         counts = {"num_failed": len(failures) - num_unpaired, "failures": failures}
-        summary = {"num_cases": summary["num_cases"], **counts, **summary, "notes": notes + places.notes()}
+        summary = {"num_cases": summary["num_cases"], **counts, **summary}
+        summary["notes"] = [*notes, *places.notes(), *evaluation.notes]
         if computed_by is not None:
             summary["computed_by"] = str(computed_by)
         summary["definitions"] = {name: FUSION_METRIC_DEFINITIONS[name] for name in metrics}
@@ -191,10 +193,9 @@ def _fused_files(folder: Path, pairs: list[Pair]) -> dict[str, Path]:
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder; give the fused pictures.")
     files = [folder] if folder.is_file() else list_images(folder)
-    by_name = {image_stem(file): file for file in files}
     if folder.is_file() and len(pairs) == 1:
         return {pairs[0].name: folder}
-    return by_name
+    return by_stem(folder, files)
 
 
 def _make_case(
@@ -218,6 +219,10 @@ def _make_case(
                 f"{ready} is {picture.size[0]}×{picture.size[1]} pixels, but its sources are "
                 f"{images[0].size[0]}×{images[0].size[1]}; measure pictures of the sources' size."
             )
+        try:
+            luma_8bit(picture.pixels)
+        except InputError as error:
+            raise InputError(f"{ready}: {error}") from error
         made["fused"] = picture.pixels
     for name, fuser in fusers.items():
         made[name] = fuser.fuse_images(images[0], images[1], range_a=choices[0], range_b=choices[1]).pixels
@@ -237,6 +242,8 @@ def _source(image: Image, unit: NDArray[Any], choice: IntensityRange | None) -> 
 
 
 def _as_8bit(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.dtype.kind == "f":
+        return np.asarray(np.rint(np.clip(pixels, 0, 1) * 255), np.uint8)
     return np.rint(pixels / 257.0).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
@@ -244,7 +251,11 @@ def _draw_sheet(
     path: Path, evaluation: FusionEvaluation, main: str, pictures: Callable[[str], list[NDArray[Any]]]
 ) -> None:
     metric = SHEET_METRIC if SHEET_METRIC in evaluation.metrics else evaluation.metrics[0]
-    rows = sorted((row for row in evaluation.rows if row["method"] == main), key=lambda row: row[metric])
+    # A case without a value is neither worst nor best.
+    known = [row for row in evaluation.rows if row["method"] == main and math.isfinite(row[metric])]
+    rows = sorted(known, key=lambda row: row[metric])
+    if not rows:
+        rows = [row for row in evaluation.rows if row["method"] == main][:2]
     chosen = {"worst": rows[0], "median": rows[len(rows) // 2], "best": rows[-1]}
     if len(rows) < 3:
         chosen = {str(number + 1): row for number, row in enumerate(rows)}
