@@ -573,3 +573,20 @@ def test_data_check_finds_a_planted_copy(dataset: Path, tmp_path: Path) -> None:
     assert "leak" in done.stdout.lower()
     assert "99" in done.stdout
     assert "<html" in (tmp_path / "check.html").read_text()
+
+
+def test_the_only_one_of_several_labels_keeps_its_name(dataset: Path, tmp_path: Path) -> None:
+    config = MSRFNetConfig(width=8, growth=4, num_classes=1)
+    preprocessing = {"multi_label": True}
+    info = BundleInfo(
+        name="one", task="segmentation", network=config, labels=("disc",), preprocessing=preprocessing
+    )
+    model = save_bundle(tmp_path / "one", info, NETWORKS["msrf_net"].build(config).state_dict(), "# one")
+    picture = dataset / "val" / "images" / "10.png"
+    command = ("predict", model, picture, "-o", tmp_path / "out", "--probability", "--skip-existing")
+    assert "3 files written" in run(*command).stdout
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= {
+        "10_mask_disc.png",
+        "10_probability_disc.png",
+    }
+    assert "0 files written, 1 pictures kept" in run(*command).stdout

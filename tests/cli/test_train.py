@@ -432,3 +432,25 @@ def test_what_is_told_of_an_epoch_are_losses_and_measures():
     }
     assert _told(values) == "train/loss 1  val/loss 2  val/dice 0.05"
     assert _told({"val/auroc": 0.81234, "val/accuracy": 0.5}) == "val/accuracy 0.5  val/auroc 0.8123"
+
+
+def test_a_folder_of_the_home_and_weights_from_there(cli, config_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    short = ("--set", "training.epochs=1")
+    done = cli("train", config_file, "--set", "output=~/first", *short)
+    assert done.code == 0, done.text
+    assert (tmp_path / "first" / "bundle").is_dir()
+    more = ("--set", "init=~/first/bundle", "-o", tmp_path / "second")
+    done = cli("train", config_file, *more, *short)
+    assert done.code == 0, done.text
+    assert cli("train", "--resume", tmp_path / "second", "--set", "training.epochs=2").code == 0
+
+
+def test_weights_of_another_task_are_refused_at_once(refused, config_file, tmp_path):
+    line = refused("train", config_file, "--set", "init=msrf-net-nuclei", "-o", tmp_path / "run")
+    assert "is a segmentation model, but a fusion one is needed" in line
+
+
+def test_no_run_to_resume_is_said_with_settings_too(refused, tmp_path):
+    line = refused("train", "--resume", tmp_path / "nope", "--set", "training.epochs=3")
+    assert "no run to resume" in line

@@ -111,7 +111,7 @@ def test_an_epoch_without_validation_tells_no_measure_of_an_earlier_one(cli, con
 
 
 @pytest.mark.parametrize(
-    ("epoch", "batch", "ended", "workers"), [(2, 1, False, 0), (2, 2, True, 0), (2, 1, False, 2)]
+    ("epoch", "batch", "ended", "workers"), [(2, 1, False, 0), (2, 3, True, 0), (2, 1, False, 2)]
 )
 def test_resumed_run_equals_the_undisturbed_one(
     config_file, undisturbed, tmp_path, epoch, batch, ended, workers

@@ -154,6 +154,16 @@ def test_all_problems_are_named_at_once():
         ("training:\n  epochs: 3\n  epoch: 4", "'epoch' in training"),
         ("name: !!python/object/apply:os.system ['true']", "not valid YAML"),
         ("description: 2024-13-45", "not valid YAML"),
+        ("training: {epochs: 7}\ntraining: {batch_size: 2}", "at line 2 .*'training' is given twice"),
+        ("training:\n  epochs: 7\n  epochs: 8", "at line 3 .*'epochs' is given twice"),
+        ("training: {seed: 99999999999999999999999}", "training.seed"),
+        ("optimizer: {learning_rate: .inf}", "optimizer.learning_rate"),
+        ("loss: {mse: 0, gradient: 0.2}", "how bright a picture is"),
+        (
+            "loss: {mse: 0, gradient: 0, fusion: {ssim: 0, vif: 0, qabf: 0, scd: 0, intensity: 0}}",
+            "every weight of the loss is 0",
+        ),
+        ("task: classification\nloss: {name: focal, focal_gamma: 0.5}", "for 0 and from 1 on"),
     ],
 )
 def test_wrong_files(tmp_path, text, said):
@@ -203,3 +213,24 @@ def test_unset_variables_are_named(monkeypatch):
         expand_path(config.data.train[0].a)
     monkeypatch.setenv("SCALEFUSE_DATA", "elsewhere")
     assert expand_path(config.data.train[0].a).parts[0] == "elsewhere"
+
+
+def test_names_that_can_be_no_files():
+    with pytest.raises(ConfigError, match="no such configuration"):
+        load_config("x" * 300)
+
+
+def test_folders_of_a_home_and_of_variables(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SOMEWHERE_42", str(tmp_path / "b"))
+    assert load_config("dilran", ["output=~/a"]).run_folder == tmp_path / "a"
+    assert load_config("dilran", ["output=${SOMEWHERE_42}/c"]).run_folder == tmp_path / "b" / "c"
+    with pytest.raises(ConfigError, match="not known here"):
+        expand_path(Path("~nobody-of-this-name/x"))
+
+
+def test_what_is_printed_of_a_classification_fits_any_number_of_classes():
+    printed = config_yaml(load_config("hifuse"))
+    assert "num_classes" not in printed
+    given = load_config("hifuse", ["network.num_classes=3"])
+    assert "num_classes: 3" in config_yaml(given)

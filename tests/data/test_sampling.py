@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from scalefuse.data.sampling import EpochSampler, SampleKey
+from scalefuse.data.sampling import EpochSampler, EvenBatches, SampleKey
 from scalefuse.errors import InputError
 
 
@@ -81,3 +81,27 @@ def test_keys_are_plain():
 def test_wrong_arguments(groups, seed, balance):
     with pytest.raises(InputError):
         EpochSampler(groups, seed=seed, balance=balance)
+
+
+@pytest.mark.parametrize(
+    ("cases", "size", "least", "expected"),
+    [
+        (20, 11, 1, [10, 10]),
+        (33, 32, 1, [16, 17]),
+        (7, 3, 1, [2, 2, 3]),
+        (5, 8, 1, [5]),
+        (3, 2, 2, [3]),
+        (7, 2, 2, [2, 2, 3]),
+        (6, 1, 1, [1] * 6),
+        (1, 4, 2, [1]),
+    ],
+)
+def test_batches_leave_nothing_out_and_are_alike(cases, size, least, expected):
+    sampler = EpochSampler(list(range(cases)), seed=2)
+    batches = EvenBatches(sampler, size, least=least)
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        found = list(batches)
+        assert sorted(len(batch) for batch in found) == expected
+        assert len(batches) == len(expected)
+        assert [key for batch in found for key in batch] == list(sampler)

@@ -1,9 +1,13 @@
 """Splits with the same share of every class in every part, and no group in two."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from scalefuse.data.classification import ClassificationCase
+from scalefuse.data.segmentation import SegmentationCase
+from scalefuse.data.splits import split_by_fraction
 from scalefuse.data.splits_stratified import stratified_k_folds, stratified_split_by_fraction
 from scalefuse.errors import InputError
 
@@ -97,3 +101,16 @@ def test_each_side_gets_something():
 def test_what_cannot_be_split(call):
     with pytest.raises(InputError):
         call()
+
+
+def test_a_large_group_is_not_held_out_for_a_small_share():
+    cases = [
+        SegmentationCase(f"{n}", Path(f"{n}.png"), group="big" if n < 50 else f"g{n % 10}")
+        for n in range(100)
+    ]
+    for seed in range(60):
+        train, val = split_by_fraction(cases, 0.15, seed)
+        assert len(val) == 15
+        assert len(train) == 85
+    pairs = [SegmentationCase(f"{n}", Path(f"{n}.png"), group="ab"[n < 3]) for n in range(10)]
+    assert {len(split_by_fraction(pairs, 0.1, seed)[1]) for seed in range(20)} == {3}

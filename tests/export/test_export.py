@@ -258,6 +258,15 @@ def test_samples_are_read_when_they_are_asked_for(heads, segmentation_bundle, mo
     assert len(list(found.samples)) == len(found.samples) == len(read) - 2
 
 
+def test_samples_whose_mask_has_another_size_are_refused(segmentation_bundle, tmp_path):
+    for folder, width in (("images", 40), ("masks", 30)):
+        (tmp_path / folder).mkdir()
+        write_image(tmp_path / folder / "1.png", np.eye(40)[:, :width], bits=8)
+    found = samples.find_samples(segmentation_bundle, tmp_path)
+    with pytest.raises(InputError, match=r"1.png has 40×40 pixels, but its mask 40×30"):
+        found.samples[0]
+
+
 def test_int8_that_costs_too_much_is_refused_and_leaves_nothing(
     shipped, heads, tmp_path, monkeypatch, traced_once
 ):

@@ -9,6 +9,8 @@ from scalefuse.data.classification_input import ClassificationPreprocessing
 from scalefuse.data.image import Image
 from scalefuse.errors import BundleError, InputError
 from scalefuse.inference.classifier import ClassificationPostProcessing, Classifier
+from scalefuse.inference.engines.build import bundle_engine
+from scalefuse.inference.engines.choice import Job
 from scalefuse.inference.operating_point import OperatingPoint
 from scalefuse.networks.dilran.spec import DILRANConfig
 from scalefuse.networks.hifuse.spec import HiFuseConfig, build
@@ -261,3 +263,26 @@ def test_bad_input(call, error, message):
 
 
 FITTED = ClassificationPostProcessing(true_probabilities=((0.5,), (0.5,)))
+
+
+def test_one_network_too_has_a_temperature():
+    def engine(images):
+        return torch.tensor([[1.0, 3.0]]).expand(len(images), 2)
+
+    classifier = Classifier(
+        engine, labels=("a", "b"), preprocessing=PREPROCESSING, in_channels=1, temperatures=[4.0]
+    )
+    expected = torch.tensor([[0.25, 0.75]]).softmax(1)
+    np.testing.assert_allclose(classifier.predict(pictures(1)), expected, atol=1e-6)
+
+
+def test_what_explanations_cost_decides_the_engine(monkeypatch):
+    jobs = []
+
+    def build_engine(one, *, engine, precision, job, size):
+        jobs.append(job)
+        return bundle_engine(one, engine="torch", precision="fp32", job=job, size=size)
+
+    monkeypatch.setattr("scalefuse.inference.engines.build.bundle_engine", build_engine)
+    Classifier.from_bundle(bundle(), job=Job(100, 0, passes=82))
+    assert jobs == [Job(100, 0, passes=82)]

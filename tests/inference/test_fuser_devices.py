@@ -28,3 +28,17 @@ def test_pictures_come_back_from_where_they_were(name, monkeypatch):
     monkeypatch.setitem(GUIDED, "guided_bands", strategy)
     fused = Fuser(Elsewhere(), strategy=name).fuse_tensors(torch.rand(1, 1, 20, 24), torch.rand(1, 1, 20, 24))
     assert (fused.device.type, fused.shape) == ("cpu", (1, 1, 20, 24))
+
+
+def test_features_meet_where_an_engine_went_on():
+    """The first picture was encoded on one device, the second, after a failure, on another."""
+
+    class Moved(Elsewhere):
+        def __init__(self):
+            self.devices = ["cpu", "meta"]
+
+        def encode(self, image):
+            return torch.empty(image.shape[0], 4, *image.shape[2:], device=self.devices.pop(0))
+
+    pictures = torch.rand(1, 1, 20, 24), torch.rand(1, 1, 20, 24)
+    assert Fuser(Moved(), strategy="average").fuse_tensors(*pictures).shape == (1, 1, 20, 24)

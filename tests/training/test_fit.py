@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from scalefuse.config.base import TrainingConfig
-from scalefuse.errors import ConfigError
+from scalefuse.errors import BundleError, ConfigError
 from scalefuse.inference.engines.hardware import Machine
 from scalefuse.training.callbacks import moving_average
-from scalefuse.training.fit import fit
+from scalefuse.training.fit import finished_epochs, fit, load_best
 
 
 class Steep(pl.LightningModule):
@@ -239,3 +239,55 @@ def test_a_resumed_training_keeps_the_numbers_it_was_begun_in(tmp_path, monkeypa
         options = {"monitor": "train/loss", "mode": "min", "resume": epochs > 1}
         fit(module, DataLoader([0]), None, config, tmp_path, **options)
     assert module.seen == [first, first, then]
+
+
+@pytest.mark.parametrize(("epochs", "validated"), [(3, [1, 2]), (4, [1, 3]), (1, [0])])
+def test_the_last_epoch_is_validated_and_may_be_the_best(tmp_path, epochs, validated):
+    seen = []
+
+    class Noting(Measured):
+        def validation_step(self, batch, batch_idx):
+            seen.append(self.current_epoch)
+            super().validation_step(batch, batch_idx)
+
+    config = TrainingConfig(epochs=epochs, precision="fp32", ema_decay=None, validate_every=2)
+    data = DataLoader([0])
+    best = fit(Noting([0.1, 0.2, 0.3, 0.4]), data, data, config, tmp_path, monitor="val/measure", mode="max")
+    assert seen == validated
+    assert (best.name, torch.load(best, weights_only=True)["epoch"]) == ("best.ckpt", epochs - 1)
+
+
+class Failing(Steep):
+    """Validates to nothing that is a number in its second epoch."""
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", torch.tensor([1.0, float("inf"), 1.0][self.current_epoch]), batch_size=1)
+
+
+def test_a_validation_that_gives_no_number_ends_the_training(tmp_path):
+    config = TrainingConfig(epochs=3, precision="fp32", ema_decay=None)
+    data = DataLoader([0])
+    with pytest.raises(ConfigError, match="diverged in epoch 2"):
+        fit(Failing(False), data, data, config, tmp_path, monitor="val/loss", mode="min")
+    assert {
+        torch.load(file, weights_only=True)["epoch"] for file in (tmp_path / "checkpoints").iterdir()
+    } == {0}
+
+
+def test_a_best_checkpoint_that_is_damaged_or_gone_is_told(tmp_path):
+    config = TrainingConfig(epochs=2, precision="fp32", ema_decay=None)
+    data, said = DataLoader([0]), []
+    options = {"monitor": "val/measure", "mode": "max", "say": said.append}
+    best = fit(Measured([0.9, 0.1]), data, data, config, tmp_path, **options)
+    best.write_bytes(best.read_bytes()[:500])
+    again = fit(Measured([0.9, 0.1]), data, data, config, tmp_path, resume=True, **options)
+    with pytest.raises(BundleError, match=r"best.ckpt: the checkpoint is damaged"):
+        load_best(Measured([]), again)
+    best.unlink()
+    last = fit(Measured([0.9, 0.1]), data, data, config, tmp_path, resume=True, **options)
+    assert last.name == "last.ckpt"
+    assert said[-1].endswith("is not there any more; the bundle is made of the last epoch")
+    content = torch.load(last, weights_only=True)
+    torch.save({**content, "callbacks": []}, last)
+    with pytest.raises(BundleError, match=r"last.ckpt: the checkpoint is damaged"):
+        finished_epochs(last)

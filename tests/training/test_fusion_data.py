@@ -8,7 +8,7 @@ from scalefuse.config.fusion import FusionData, PairFolders
 from scalefuse.data import write_image
 from scalefuse.data.sampling import SampleKey
 from scalefuse.errors import InputError
-from scalefuse.training.fusion_data import PairCase, PairDataset, read_pairs, split_pairs
+from scalefuse.training.fusion_data import PairCase, PairDataset, check_sizes, read_pairs, split_pairs
 
 RNG = np.random.default_rng(0)
 
@@ -114,7 +114,7 @@ def test_subjects_stay_together():
     assert {one.name for one in split_pairs(cases, config, seed=6)[1]} != {one.name for one in val}
 
 
-@pytest.mark.parametrize("pattern", ["nothing", "^s", "(", "(s01)"])
+@pytest.mark.parametrize("pattern", ["nothing", "^s", "(", "(s01)", r"^(?:p(\d)|s\d)"])
 def test_wrong_subject_patterns(pattern):
     cases = [case("s01_1"), case("s01_2")]
     with pytest.raises(InputError, match="subject"):
@@ -144,3 +144,21 @@ def test_bad_folders(folders):
 def test_sizes_that_do_not_fit(sizes, crop):
     with pytest.raises(InputError, match=r"data\.crop to 50"):
         PairDataset([case(size=size) for size in sizes], FusionData(crop=crop))
+
+
+def test_entries_that_share_a_folder_are_told_apart(folders, tmp_path):
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    other = PairFolders(a=folders.a, b=tmp_path / "c")
+    cases, _ = read_pairs([folders, other])
+    assert [case.source for case in cases] == [f"{folders.a}+{folders.b}"] * 3 + [
+        f"{folders.a}+{other.b}"
+    ] * 3
+    assert {case.source for case in read_pairs([folders])[0]} == {str(folders.a)}
+
+
+def test_pictures_too_small_to_be_trained_for(folders):
+    cases, _ = read_pairs([folders])
+    check_sizes(cases)
+    small = PairCase("7", "a", np.zeros((40, 60), np.float32), np.zeros((40, 60), np.float32))
+    with pytest.raises(InputError, match=r"a: 7 has 40×60 pixels, .* at least 41 a side"):
+        check_sizes([*cases, small])

@@ -53,3 +53,13 @@ def test_scans_count_by_their_headers(tmp_path):
     dataset.Rows, dataset.Columns = 60, 70
     dataset.save_as(tmp_path / "scan", enforce_file_format=False)
     assert job_of([tmp_path / "scan"]).megapixels == pytest.approx(0.0042)
+
+
+def test_no_more_than_32_headers_are_read(tmp_path, monkeypatch):
+    file = png(tmp_path / "a.png", 300, 200)
+    read = []
+    monkeypatch.setattr("scalefuse.workflows.workload._pixels", lambda one: read.append(one) or 6e4)
+    for number in (1, 32, 33, 63, 64, 1000):
+        read.clear()
+        assert job_of([file] * number).megapixels == pytest.approx(number * 0.06)
+        assert 0 < len(read) <= 32

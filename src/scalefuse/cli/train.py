@@ -69,7 +69,8 @@ def train(
             # Folds that have begun go on by themselves.
             run, folds, resume = *begun, None
         else:
-            run = load_config(resume / CONFIG, overrides) if overrides else resume_config(resume)
+            run = resume_config(resume)
+            run = load_config(resume / CONFIG, overrides) if overrides else run
             run = run.model_copy(update={"output": resume})
     elif config is None:
         raise ConfigError(

@@ -24,7 +24,7 @@ def expand_path(path: Path) -> Path:
     """Fill in ``~`` and ``$NAME`` or ``${NAME}``.
 
     Raises:
-        ConfigError: The environment variable is not set.
+        ConfigError: The environment variable is not set, or there is no such user.
 
     Example:
         >>> expand_path(Path("data/CT")).as_posix()
@@ -37,7 +37,10 @@ def expand_path(path: Path) -> Path:
             f"The environment variable {unset[1]} in {str(path)!r} is not set; set it to a folder, or name "
             "other folders in the configuration or with --set."
         )
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{str(path)!r} names the folder of a user who is not known here.") from error
 
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -57,8 +60,8 @@ class OptimizerConfig(Schema):
     """
 
     name: Literal["adam", "adamw"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.03
     final_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -76,7 +79,7 @@ class TrainingConfig(Schema):
         ema_decay: Decay per step of the moving average of the weights that is validated and kept, or None.
             The first steps decay faster, so that short trainings do not keep their random start.
         early_stop_patience: Validations without a new best before training stops, or None.
-        validate_every: Epochs between validations.
+        validate_every: Epochs between validations; after the last epoch there always is one.
         workers: Processes that prepare data beside the training; 0 prepares in the training process.
         threads: Processor threads for the network, or None for all.
         seed: Fixes initial weights, data order and augmentation.
@@ -92,7 +95,7 @@ class TrainingConfig(Schema):
     validate_every: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class RunBase(Schema):
@@ -122,4 +125,4 @@ class RunBase(Schema):
     @property
     def run_folder(self) -> Path:
         """Where checkpoints, logs and the bundle go."""
-        return self.output or Path("runs") / self.name
+        return expand_path(self.output) if self.output else Path("runs") / self.name

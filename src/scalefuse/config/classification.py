@@ -124,14 +124,23 @@ class ClassificationLoss(Schema):
             what is known already less.
         focal_gamma: How much less; 0 is cross entropy.
         label_smoothing: Part of the certainty of each target that is spread over all classes, in [0, 1).
-        class_weights: ``none``; ``balanced``, which makes every class count the same; or one number for each
-            class.
+        class_weights: ``none``; ``balanced``, which makes every class count the same where images are drawn
+            as they are (``data.balance`` draws rare ones more often already); or one number for each class.
     """
 
     name: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Literal["none", "balanced"] | tuple[Weight, ...] = "none"
+
+    @model_validator(mode="after")
+    def _check_gamma(self) -> Self:
+        if 0 < self.focal_gamma < 1:
+            raise ValueError(
+                f"focal_gamma is {self.focal_gamma}, but a case that is known for sure has a gradient for 0 "
+                "and from 1 on only; choose one of these"
+            )
+        return self
 
 
 class LayerwiseOptimizer(OptimizerConfig):

@@ -131,7 +131,14 @@ class FusionLoss(Schema):
                 "give one, or set perceptual to 0"
             )
         if self.mse == 0 and self.fusion is None:
-            raise ValueError("mse is 0 and fusion is off, so that nothing would be learned; raise mse")
+            raise ValueError(
+                "mse is 0 and fusion is off, but the other terms alone leave open how bright a picture is; "
+                "raise mse"
+            )
+        if self.mse == self.gradient == self.perceptual == 0 and self.fusion is not None:
+            fused = self.fusion
+            if not any((fused.ssim, fused.vif, fused.qabf, fused.scd, fused.intensity)):
+                raise ValueError("every weight of the loss is 0, so that nothing would be learned; raise one")
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,14 +79,31 @@ def config_yaml(config: BaseModel) -> str:
         >>> print(config_yaml(load_config("dilran").optimizer).splitlines()[0])
         name: adamw
     """
-    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    values = config.model_dump(mode="json")
+    if isinstance(config, ClassificationRun) and "num_classes" not in config.network.model_fields_set:
+        # Where nobody gave it, the number of classes is that of the data.
+        values["network"].pop("num_classes", None)
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 class _PlainNumbers(yaml.SafeLoader):
     """YAML in which only ``12`` is a whole number, and ``012``, ``1_2``, ``0x12`` and ``1:20`` are text.
 
-    Those are names of classes and files where they occur; numbers read out of them would be others.
+    Those are names of classes and files where they occur; numbers read out of them would be others. A key
+    that is given twice is an error: of two sections of one name the first would be lost.
     """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys differ."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value!r} is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)$")
@@ -105,9 +123,10 @@ def _parsed(text: str) -> Any:
 
 def _read(source: str | Path) -> dict[str, Any]:
     path = Path(source)
-    if not path.is_file():
+    # Unlike Path.is_file, no error for what can be no file's name.
+    if not os.path.isfile(path):  # noqa: PTH113
         shipped = CONFIGS / f"{source}.yaml"
-        if not shipped.is_file():
+        if not os.path.isfile(shipped):  # noqa: PTH113
             near = difflib.get_close_matches(str(source), shipped_configs(), n=1)
             hint = f"did you mean {near[0]!r}? Give" if near else "give"
             raise ConfigError(

@@ -103,3 +103,35 @@ class EpochSampler(Sampler[SampleKey]):
             passed = np.floor(np.concatenate([[0.0], ends]) + rng.random())
             counts[order] += np.diff(passed).astype(int)
         return [int(count) for count in counts]
+
+
+class EvenBatches(Sampler[list[SampleKey]]):
+    """Batches of about the same size, in which every case of an epoch is seen.
+
+    As few batches as ``batch_size`` allows, whose sizes differ by one at most: a small rest would weigh as
+    much in a step as a full batch, and leaving it out would leave out up to half of a small data set.
+
+    Args:
+        sampler: of the cases.
+        batch_size: cases of a batch at most.
+        least: cases of a batch at least, such as 2 for batch normalisation of one number each; goes before
+            ``batch_size``.
+
+    Example:
+        >>> batches = EvenBatches(EpochSampler(range(7), seed=0), 3)
+        >>> len(batches), [len(batch) for batch in batches]
+        (3, [2, 2, 3])
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, *, least: int = 1) -> None:
+        self.sampler = sampler
+        count = len(sampler)
+        self._count = max(1, min(-(-count // batch_size), count // least))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        keys = list(self.sampler)
+        for number in range(self._count):
+            yield keys[number * len(keys) // self._count : (number + 1) * len(keys) // self._count]

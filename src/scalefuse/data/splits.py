@@ -62,10 +62,13 @@ def split_by_fraction(cases: Sequence[CaseT], fraction: float, seed: int) -> tup
     chosen: set[str] = set()
     count = 0
     for name, size in groups:
-        # A group is taken where that brings the part nearer to its size; the first one always is.
-        if len(chosen) < len(groups) - 1 and (not chosen or abs(count + size - wanted) < abs(count - wanted)):
+        # A group is taken where that brings the part nearer to its size.
+        if len(chosen) < len(groups) - 1 and abs(count + size - wanted) < abs(count - wanted):
             chosen.add(name)
             count += size
+    if not chosen:
+        # All are too large: the smallest, of several the first.
+        chosen.add(min(groups, key=lambda group: group[1])[0])
     held = [key in chosen for key in keys]
     return (
         [case for case, one in zip(cases, held, strict=True) if not one],

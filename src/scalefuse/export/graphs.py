@@ -287,7 +287,8 @@ def _graph(
 def _check_size(size: tuple[int, int], network: str, multiple: int, smallest: int) -> None:
     if min(size) < smallest or any(side % multiple for side in size):
         needed = [max(-(-max(side, smallest) // multiple) * multiple, multiple) for side in size]
+        multiples = f" that are multiples of {multiple}" if multiple > 1 else ""
         raise InputError(
-            f"{network} takes heights and widths from {smallest} pixels on that are multiples of {multiple}, "
+            f"{network} takes heights and widths from {smallest} pixels on{multiples}, "
             f"but got {size[0]}×{size[1]}; use {needed[0]}×{needed[1]}."
         )

@@ -266,7 +266,15 @@ def _segmentation(bundle: Bundle, folder: Path) -> OnDemand:
 
         def masked(case: SegmentationCase) -> Sample:
             values = _unit(read_image(case.image, channels=channels), intensity)
-            return Sample(values, target=read_case_mask(case, classes) if case.has_mask else None)
+            if not case.has_mask:
+                return Sample(values)
+            target = read_case_mask(case, classes)
+            if target.shape[-2:] != values.shape[:2]:
+                raise InputError(
+                    f"{case.image} has {values.shape[0]}×{values.shape[1]} pixels, but its mask "
+                    f"{target.shape[-2]}×{target.shape[-1]}; give masks of the images' size."
+                )
+            return Sample(values, target=target)
 
         labelled = all(case.has_mask for case in cases)
         return OnDemand([partial(masked, case) for case in cases], labelled=labelled)

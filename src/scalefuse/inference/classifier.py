@@ -57,7 +57,7 @@ class Classifier:
         multi_label: whether a picture may carry several labels.
         in_channels: channels that the network expects; 3 (grey is repeated) or 1 (colour becomes luma).
         postprocessing: temperature, calibration scores and operating point; None for none of them.
-        temperatures: of several engines, one for each; 1 where None.
+        temperatures: what each engine's logits are divided by; 1 where None.
         intensity: which values become 0 and 1, instead of the preprocessing's choice.
         batch_size: pictures that go through the network at once.
         views: mirrored and turned views whose logits are averaged; see
@@ -151,7 +151,8 @@ class Classifier:
         arguments |= options
         size = arguments["preprocessing"].size
         if job is not None:
-            job = replace(job, passes=len(arguments.get("views", (AS_IT_STANDS,))))
+            # What else the job asks of a picture, such as an explanation, is of the picture as it stands.
+            job = replace(job, passes=job.passes - 1 + len(arguments.get("views", (AS_IT_STANDS,))))
         built = [
             bundle_engine(one, engine=engine, precision=precision, job=job, size=size) for one in bundles
         ]
@@ -300,7 +301,7 @@ class Classifier:
         with torch.inference_mode():
             outputs = [self._averaged(engine, batch) for engine in self.engines]
             if len(outputs) == 1:
-                return outputs[0].numpy()
+                return (outputs[0] / self.temperatures[0]).numpy()
             return mean_logits(outputs, self.temperatures, multi_label=self.multi_label).numpy()
 
     def batch_embeddings(self, batch: Tensor) -> NDArray[np.float32]:

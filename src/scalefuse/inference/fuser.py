@@ -178,6 +178,8 @@ class Fuser:
                 return BASELINES[name](a, b).clamp(0, 1)
             # One image at a time: features are 64 times as large as the picture.
             f1, f2 = self.engine.encode(a), self.engine.encode(b)
+            # An engine that failed on the second picture has gone on in main memory.
+            f1 = f1.to(f2.device)
             if name in GUIDED:
                 # The features may lie on another device than the pictures.
                 return GUIDED[name](a.to(f1.device), b.to(f1.device), f1, f2).to(a.device)

@@ -42,6 +42,22 @@ class Divergence(Callback):
         if loss is not None and not bool(torch.isfinite(loss)):
             raise diverged(trainer.current_epoch)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what was validated, before a checkpoint of it is kept."""
+        for name in ("val/loss", "val/VIF"):
+            value = trainer.callback_metrics.get(name)
+            if value is not None and not bool(torch.isfinite(value)):
+                raise diverged(trainer.current_epoch)
+
+
+class LastValidation(Callback):
+    """Validates after the last epoch too, whatever the interval: its weights may be the best."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Have the last epoch validated."""
+        if trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
 
 def diverged(epoch: int) -> ConfigError:
     """What to say of a training that gave numbers no longer.

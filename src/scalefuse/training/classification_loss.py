@@ -89,6 +89,13 @@ class WeightedLoss(nn.Module):
         return losses
 
 
+WEIGHED_TWICE = (
+    "data.balance draws rare classes more often, and loss.class_weights=balanced counts them more as well: "
+    "together they count more than the others; take one of the two"
+)
+"""What to say where both are asked for."""
+
+
 def class_weights(
     choice: str | Sequence[float],
     targets: Tensor,

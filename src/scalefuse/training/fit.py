@@ -31,6 +31,7 @@ from scalefuse.training.callbacks import (
     ClipGradients,
     ComputedIn,
     Divergence,
+    LastValidation,
     PatientStopping,
     moving_average,
 )
@@ -189,7 +190,7 @@ def fit(
         finished_epoch, waited, begun_in = _progress_of(last)
         if config.early_stop_patience is not None and waited >= config.early_stop_patience:
             say(f"had stopped early after epoch {finished_epoch + 1}; the bundle is made anew")
-            return _best_of(folder)
+            return _best_of(folder, say)
         if finished_epoch + 1 >= config.epochs:
             say(f"all {config.epochs} epochs were done already; the bundle is made anew")
         if computed_in == "auto" and begun_in is not None:
@@ -205,6 +206,7 @@ def fit(
     callbacks: list[Callback] = [
         BatchSeed(config.seed),
         Divergence(),
+        LastValidation(),
         Checkpoints(
             folder, filename="best", monitor=monitor, mode=mode, save_top_k=1, enable_version_counter=False
         ),
@@ -265,12 +267,28 @@ def fit(
             f"stopped early after epoch {trainer.current_epoch}: {monitor} was not better for "
             f"{config.early_stop_patience} validation(s)"
         )
-    return _best_of(folder)
+    return _best_of(folder, say)
 
 
-def _best_of(folder: Path) -> Path:
+# What torch and missing keys raise where a checkpoint is not what it should be.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+
+
+def _best_of(folder: Path, say: Callable[[str], None]) -> Path:
     best = folder / BEST
-    return best if best.is_file() else folder / LAST
+    if best.is_file():
+        return best
+    say(f"{best} is not there any more; the bundle is made of the last epoch")
+    return folder / LAST
 
 
 def finished_epochs(checkpoint: Path) -> int:
@@ -292,15 +310,7 @@ def _progress_of(checkpoint: Path) -> tuple[int, int, str | None]:
         waited = max((int(state["wait_count"]) for state in states), default=0)
         # Checkpoints of before it was kept do not tell.
         return int(content["epoch"]), waited, callbacks.get(ComputedIn.__name__, {}).get("precision")
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:
+    except _DAMAGED as error:
         raise BundleError(
             f"{checkpoint}: the checkpoint is damaged and cannot be resumed from; "
             "train anew in another folder."
@@ -333,6 +343,16 @@ def _is_finished(line: dict[str, str], finished_epoch: int) -> bool:
 
 
 def load_best(module: pl.LightningModule, checkpoint: Path) -> None:
-    """Put the weights of a checkpoint (their moving average, where one was kept) into a module."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    module.load_state_dict(content["state_dict"])
+    """Put the weights of a checkpoint (their moving average, where one was kept) into a module.
+
+    Raises:
+        BundleError: The checkpoint is damaged.
+    """
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except _DAMAGED as error:
+        raise BundleError(
+            f"{checkpoint}: the checkpoint is damaged, so that no bundle can be made of it; delete it to "
+            f"take the last epoch instead ({LAST}), or train anew in another folder."
+        ) from error
+    module.load_state_dict(state)

@@ -26,6 +26,9 @@ from scalefuse.errors import InputError
 _MAX_REDRAWS = 20
 _FOREGROUND = 0.08
 
+SMALLEST_MEASURED = 41
+"""Sides from which on all four scales of the visual information fidelity can be measured."""
+
 
 @dataclass(frozen=True)
 class PairCase:
@@ -71,7 +74,10 @@ def read_pairs(
     """
     cases: list[PairCase] = []
     fingerprint = hashlib.sha256()
+    firsts = [str(entry.a) for entry in folders]
     for entry in folders:
+        # Entries are told apart, also where they share the first folder.
+        source = f"{entry.a}+{entry.b}" if firsts.count(str(entry.a)) > 1 else str(entry.a)
         pairs, missing = pair_by_name(expand_path(entry.a), expand_path(entry.b))
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -81,7 +87,7 @@ def read_pairs(
         for pair in pairs:
             if exclude is not None and re.search(exclude, pair.name):
                 continue
-            cases.append(_read_pair(pair, entry))
+            cases.append(_read_pair(pair, entry, source))
             for path in (pair.a, pair.b):
                 fingerprint.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     if folders and not cases:
@@ -89,18 +95,33 @@ def read_pairs(
     return cases, fingerprint.hexdigest()
 
 
-def _read_pair(pair: Pair, entry: PairFolders) -> PairCase:
+def _read_pair(pair: Pair, entry: PairFolders, source: str) -> PairCase:
     lumas = [_read_luma(path, choice) for path, choice in ((pair.a, entry.range_a), (pair.b, entry.range_b))]
     if lumas[0].shape != lumas[1].shape:
         sizes = " and ".join(f"{luma.shape[0]}×{luma.shape[1]}" for luma in lumas)
         raise InputError(f"{pair.a} and {pair.b} are {sizes} pixels, but must be of one size; resample one.")
-    return PairCase(pair.name, str(entry.a), lumas[0], lumas[1], entry.scd_enough)
+    return PairCase(pair.name, source, lumas[0], lumas[1], entry.scd_enough)
 
 
 def _read_luma(path: object, choice: IntensityRange | None) -> NDArray[np.float32]:
     image = read_image(str(path))
     unit, _ = to_unit(image.pixels, resolve_intensity(image, choice))
     return to_luma_chroma(unit)[0] if unit.ndim == 3 else unit
+
+
+def check_sizes(cases: Sequence[PairCase]) -> None:
+    """Refuse pictures that are too small for the measures that ``loss.fusion`` trains for.
+
+    Raises:
+        InputError: One has a side below 41 pixels, which the coarsest of four scales needs.
+    """
+    for case in cases:
+        if min(case.a.shape) < SMALLEST_MEASURED:
+            raise InputError(
+                f"{case.source}: {case.name} has {case.a.shape[0]}×{case.a.shape[1]} pixels, but training "
+                f"for fused pictures needs at least {SMALLEST_MEASURED} a side; leave it out (data.exclude) "
+                "or set loss.fusion to null."
+            )
 
 
 def split_pairs(
@@ -136,7 +157,7 @@ def _subject(name: str, pattern: str | None) -> str:
         match = re.search(pattern, name)
     except re.error as error:
         raise InputError(f"data.subject_pattern {pattern!r} is no regular expression ({error}).") from error
-    if match is None or not match.groups():
+    if match is None or not match.groups() or match[1] is None:
         raise InputError(
             f"data.subject_pattern {pattern!r} finds no group in the file name {name!r}; "
             "write one group in brackets that matches the subject, such as '^(.*)\\d{3}$'."

@@ -281,8 +281,7 @@ class _Work:
         for suffix, pixels in mask_pictures(found, self.segmenter):
             write(f"{stem}_mask{suffix}.png", pixels)
         if options.probability and found.probability is not None:
-            names = [""] if len(found.probability) == 1 else [f"_{label}" for label in self.segmenter.labels]
-            for name, channel in zip(names, found.probability, strict=True):
+            for name, channel in zip(self._probabilities(), found.probability, strict=True):
                 write(f"{stem}_probability{name}.png", channel)
         if options.overlay:
             write(f"{stem}_overlay.png", overlay(image.pixels, found.mask))
@@ -333,6 +332,13 @@ class _Work:
             return [(None, 1)]
         return [(label, index) for index, label in enumerate(labels) if index]
 
+    def _probabilities(self) -> list[str]:
+        """How the names of the probabilities' files end."""
+        segmenter = self.segmenter
+        if segmenter.num_outputs == 1 and not segmenter.multi_label:
+            return [""]
+        return [f"_{label}" for label in segmenter.labels]
+
     def _names(self, stem: str) -> list[tuple[str, ...]]:
         """The files of a picture; of several names, one will be there."""
         segmenter, options = self.segmenter, self.options
@@ -341,8 +347,7 @@ class _Work:
             (f"{stem}_mask{suffix}.png",) for suffix in (every if segmenter.multi_label else [""])
         ]
         if options.probability:
-            suffixes = every if segmenter.num_outputs > 1 or segmenter.multi_label else [""]
-            names += [(f"{stem}_probability{suffix}.png",) for suffix in suffixes]
+            names += [(f"{stem}_probability{suffix}.png",) for suffix in self._probabilities()]
         if options.overlay:
             names.append((f"{stem}_overlay.png",))
         if options.instances != "none":

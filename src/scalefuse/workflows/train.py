@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalefuse.config import ClassificationRun, FusionRun, config_yaml, load_config
+from scalefuse.config.base import expand_path
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder
 from scalefuse.errors import BundleError, ConfigError, OutputError
@@ -76,6 +77,8 @@ def train(
         OutputError: The run folder holds another run, or another process trains there.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
+    if config.init is not None:
+        config = config.model_copy(update={"init": str(expand_path(Path(config.init)))})
     if isinstance(config, ClassificationRun):
         from scalefuse.workflows.train_classification import resolve_classes
 
@@ -104,7 +107,7 @@ def train(
             _check_epochs(config, last)
     elif config.init is not None:
         # Before the data are checked, which may take long.
-        _check_init(config.init)
+        _check_init(config.init, config.task)
     is_new = not folder.exists()
     check_writable_folder(folder)
     try:
@@ -167,12 +170,14 @@ def _train(
         raise
 
 
-def _check_init(source: str) -> None:
-    """Refuse weights to start from that are not there or are damaged."""
+def _check_init(source: str, task: str) -> None:
+    """Refuse weights to start from that are not there, are damaged, or of another task."""
     from scalefuse.bundle import load_bundle
 
     if not source.endswith(".ckpt"):
-        load_bundle(source)
+        found = load_bundle(source).info.task
+        if found != task:
+            raise BundleError(f"{source}: is a {found} model, but a {task} one is needed to start from.")
     elif not Path(source).is_file():
         raise BundleError(
             f"{source}: no such checkpoint; give a run's .ckpt file or a bundle, or leave init out."
@@ -242,11 +247,11 @@ def _train_fusion(
 
     from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
     from scalefuse.catalog import NETWORKS
-    from scalefuse.data.sampling import EpochSampler
+    from scalefuse.data.sampling import EpochSampler, EvenBatches
     from scalefuse.networks.half_precision import round_to_half
     from scalefuse.report.model_card import model_card
     from scalefuse.training.fit import fit, load_best
-    from scalefuse.training.fusion_data import PairDataset, read_pairs, split_pairs
+    from scalefuse.training.fusion_data import PairDataset, check_sizes, read_pairs, split_pairs
     from scalefuse.training.fusion_task import FusionTask
     from scalefuse.training.initial_weights import load_initial
 
@@ -256,6 +261,8 @@ def _train_fusion(
         val_cases, _ = read_pairs(config.data.val, say=say)
     else:
         cases, val_cases = split_pairs(cases, config.data, training.seed)
+    if config.loss.fusion is not None:
+        check_sizes([*cases, *val_cases])
     parts = (("train", cases), ("val", val_cases))
     pairs = [{"name": f"{case.source}/{case.name}", "split": split} for split, part in parts for case in part]
     keep_images(folder, pairs, fingerprint, resume=resume)
@@ -271,10 +278,8 @@ def _train_fusion(
     )
     loader = DataLoader(
         PairDataset(cases, config.data, training.seed),
-        batch_size=min(training.batch_size, len(sampler)),
-        sampler=sampler,
+        batch_sampler=EvenBatches(sampler, training.batch_size),
         num_workers=training.workers,
-        drop_last=True,
     )
     val_loader = DataLoader(PairDataset(val_cases), batch_size=1) if val_cases else None
     task = FusionTask(network, config, num_steps=training.epochs * len(loader))

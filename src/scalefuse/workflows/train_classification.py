@@ -134,9 +134,9 @@ def train_classification(
 
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.classification_dataset import ClassificationDataset
-    from scalefuse.data.sampling import EpochSampler
+    from scalefuse.data.sampling import EpochSampler, EvenBatches
     from scalefuse.networks.half_precision import round_to_half
-    from scalefuse.training.classification_loss import WeightedLoss, class_weights, mean_weight
+    from scalefuse.training.classification_loss import WEIGHED_TWICE, WeightedLoss, class_weights, mean_weight
     from scalefuse.training.classification_task import ClassificationTask
     from scalefuse.training.fit import fit, load_best
     from scalefuse.training.initial_weights import load_initial
@@ -170,7 +170,8 @@ def train_classification(
         num_samples=training.samples_per_epoch,
     )
     if len(sampler) < 2:
-        raise InputError(f"{data.source}: {len(sampler)} training image(s); at least 2 a step are needed.")
+        which = "training image(s)" if len(cases) < 2 else "sample(s) an epoch (samples_per_epoch)"
+        raise InputError(f"{data.source}: {len(sampler)} {which}; at least 2 a step are needed.")
     torch.manual_seed(training.seed)
     spec = NETWORKS[config.network.name]
     network = spec.build(config.network)
@@ -180,13 +181,13 @@ def train_classification(
     dataset.preload()
     loader = DataLoader(
         dataset,
-        batch_size=min(training.batch_size, len(sampler)),
-        sampler=sampler,
+        # A batch of one image has no variance for batch normalisation.
+        batch_sampler=EvenBatches(sampler, training.batch_size, least=2),
         num_workers=training.workers,
-        # A last batch of one image has no variance for batch normalisation.
-        drop_last=True,
     )
     counted = torch.tensor([case.weight for case in cases])
+    if config.loss.class_weights == "balanced" and data.balance > 0:
+        say(WEIGHED_TWICE)
     weights = class_weights(config.loss.class_weights, targets, num_classes, found.classes, counted)
     scale = mean_weight(weights, targets, counted)
     loss = WeightedLoss(config.loss, weights, multi_label=found.multi_label, scale=scale)
@@ -350,17 +351,13 @@ def check_initial(source: str, classes: Sequence[str], *, new_head: bool = False
         new_head: What the model tells apart does not matter, since its last layer is not taken.
 
     Raises:
-        BundleError: It is of another task; another number of classes, or the same ones in another order.
+        BundleError: It has another number of classes, or the same ones in another order.
     """
     from scalefuse.bundle import load_bundle
 
     if source.endswith(".ckpt"):
         return
     info = load_bundle(source).info
-    if info.task != "classification":
-        raise BundleError(
-            f"{source}: is a {info.task} model, but a classification one is needed to start from."
-        )
     if new_head:
         return
     if len(info.labels) != len(classes):

@@ -124,7 +124,7 @@ def train_segmentation(
     from scalefuse.bundle import BundleInfo, TrainingData, save_bundle
     from scalefuse.catalog import NETWORKS
     from scalefuse.data.masks import BINARY
-    from scalefuse.data.sampling import EpochSampler
+    from scalefuse.data.sampling import EpochSampler, EvenBatches
     from scalefuse.data.segmentation_dataset import SegmentationDataset
     from scalefuse.data.segmentation_list import case_rows
     from scalefuse.networks.half_precision import round_to_half
@@ -183,10 +183,8 @@ def train_segmentation(
     )
     loader = DataLoader(
         dataset,
-        batch_size=min(training.batch_size, len(sampler)),
-        sampler=sampler,
+        batch_sampler=EvenBatches(sampler, training.batch_size),
         num_workers=training.workers,
-        drop_last=True,
     )
     task = SegmentationTask(network, config, num_steps=training.epochs * len(loader))
     best = fit(

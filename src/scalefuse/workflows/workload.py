@@ -23,7 +23,7 @@ def job_of(files: Sequence[Path]) -> Job:
         >>> job_of([])
         Job(pictures=0, megapixels=0.0, passes=1)
     """
-    step = max(1, len(files) // _SAMPLED)
+    step = max(1, -(-len(files) // _SAMPLED))
     sampled = [_pixels(file) for file in files[::step]]
     mean = sum(sampled) / len(sampled) if sampled else 0.0
     return Job(len(files), mean * len(files) / 1e6)
