@@ -96,6 +96,29 @@ def test_monochrome1_is_inverted_over_the_stored_range(tmp_path):
     assert read_image(save(tmp_path / "a.dcm", dataset)).pixels.tolist() == [[4095, 3095, 0]]
     dataset.RescaleSlope, dataset.RescaleIntercept = 2, 5
     assert read_image(save(tmp_path / "a.dcm", dataset)).pixels.tolist() == [[8195, 6195, 5]]
+    # What 12 bits can hold counts, not what this picture holds.
+    dataset = slice_of(stored[:, 1:2], bits_stored=12, PhotometricInterpretation="MONOCHROME1")
+    assert read_image(save(tmp_path / "a.dcm", dataset)).pixels.tolist() == [[3095]]
+    signed = np.array([[-100, 0, 50]], np.int16)
+    dataset = slice_of(signed, bits_stored=12, PhotometricInterpretation="MONOCHROME1")
+    assert read_image(save(tmp_path / "a.dcm", dataset)).pixels.tolist() == [[99, -1, -51]]
+
+
+@pytest.mark.parametrize(("kind", "unit"), [(None, "HU"), ("HU", "HU"), ("US", "arbitrary")])
+def test_only_hounsfield_units_are_called_so(tmp_path, kind, unit):
+    dataset = slice_of(np.ones((2, 3), np.uint16), Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    if kind is not None:
+        dataset.RescaleType = kind
+    assert read_image(save(tmp_path / "a.dcm", dataset)).unit == unit
+
+
+def test_the_sign_of_compressed_pixels_of_fewer_bits(tmp_path):
+    import imagecodecs
+
+    stored = RNG.integers(-2048, 2048, (16, 18), dtype=np.int16)
+    encoded = imagecodecs.jpegls_encode(stored.view(np.uint16) & 0xFFF)
+    dataset = slice_of(stored, bits_stored=12, syntax="1.2.840.10008.1.2.4.80", encoded=encoded)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.dcm", dataset)).pixels, stored)
 
 
 def test_monochrome1_leaves_hu_alone(tmp_path):

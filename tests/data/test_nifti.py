@@ -56,6 +56,9 @@ def test_spacing_is_in_millimetres_whatever_the_unit_of_the_file(tmp_path, unit,
 def test_spacing(tmp_path):
     image = read_image(save(tmp_path / "a.nii", np.zeros((4, 4, 1), np.uint8)))
     np.testing.assert_allclose(image.geometry.spacing_mm, np.linalg.norm(AFFINE[:3, :2], axis=0), rtol=1e-6)
+    # Where the slice lies across the first axis, the other two are rows and columns.
+    image = read_image(save(tmp_path / "b.nii", np.zeros((1, 4, 4), np.uint8)))
+    np.testing.assert_allclose(image.geometry.spacing_mm, np.linalg.norm(AFFINE[:3, 1:3], axis=0), rtol=1e-6)
 
 
 def test_scaling_is_applied_and_not_handed_on(tmp_path):

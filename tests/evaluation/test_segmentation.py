@@ -103,6 +103,18 @@ def test_several_classes():
     assert evaluation.num_cases == 4
 
 
+def test_the_mean_over_three_classes():
+    target = np.repeat([0, 1, 2, 3], 4)[None]
+    decided = target.copy()
+    decided[0, 4:6] = 0  # Half of class one is missed; two and three are right.
+    evaluation = evaluate_segmentation(
+        [("a", np.eye(4)[decided].transpose(2, 0, 1), target, None)],
+        labels=("background", "one", "two", "three"),
+    )
+    found = evaluation.summary()["per_image"][MEAN_OF_CLASSES]["dice"]["mean"]
+    assert found == pytest.approx((2 / 3 + 1 + 1) / 3)
+
+
 def test_several_labels_and_whole_number_probabilities():
     target = np.zeros((2, 6, 6), bool)
     target[0, :3] = target[1, 2:5] = True

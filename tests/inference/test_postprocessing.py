@@ -50,6 +50,16 @@ def test_a_ring_filled_first_is_large_enough():
     assert mask.sum() == 8
 
 
+def test_background_meets_at_edges_only():
+    # The hole touches the outside at a corner, where the object's pixels meet too.
+    mask = np.zeros((6, 6), bool)
+    mask[1:5, 1:5] = True
+    mask[2, 2] = mask[1, 1] = False
+    filled = PostProcessing(fill_holes=1).clean(mask)
+    assert filled[2, 2]
+    assert not filled[1, 1]
+
+
 def test_classes_are_cleaned_one_by_one():
     classes = np.array([[1, 1, 1, 0, 2], [1, 0, 1, 0, 0], [1, 1, 1, 2, 2], [0, 0, 0, 2, 2]], np.uint8)
     cleaned = PostProcessing(smallest_object=2, fill_holes=1).clean_classes(classes)

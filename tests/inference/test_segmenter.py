@@ -95,6 +95,32 @@ def test_rotations_and_flips_are_averaged():
     assert np.abs(averaged.probabilities(image)[0] - expected[0]).max() > 0.05
 
 
+def test_without_quarter_turns_four_views_are_averaged():
+    image = colour(24, 40)
+    plain, averaged = (
+        Segmenter(Contextual(), size_multiple=8, tta=tta, quarter_turns=False) for tta in (False, True)
+    )
+    expected = []
+    for rows in (1, -1):
+        for columns in (1, -1):
+            turned = np.ascontiguousarray(image[::rows, ::columns])
+            expected.append(plain.probabilities(turned)[0][::rows, ::columns])
+    np.testing.assert_allclose(averaged.probabilities(image)[0], np.mean(expected, axis=0), atol=1e-6)
+
+
+def test_windows_of_two_sides():
+    seen = set()
+
+    def engine(images):
+        seen.add(tuple(images.shape[2:]))
+        return pixelwise(images)
+
+    image = colour(100, 120)
+    segmenter = Segmenter(engine, size_multiple=8, tile=(32, 64), whole_image_limit=1)
+    np.testing.assert_allclose(segmenter.probabilities(image)[0], by_hand(image), atol=2e-6)
+    assert seen == {(32, 64)}
+
+
 def test_an_ensemble_averages_probabilities():
     image, engines = colour(20, 20), [Contextual(3, seed) for seed in (1, 2)]
     labels = ("background", "one", "two")

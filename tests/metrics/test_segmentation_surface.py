@@ -57,6 +57,8 @@ def test_a_miss_counts_the_diagonal():
     for pair in [(nothing, something), (something, nothing)]:
         assert hd95(*pair) == assd(*pair) == 50.0
         assert hd95(*pair, (2.0, 2.0)) == 100.0
+        # 30 rows of 4 mm, 40 columns of 1.25 mm.
+        assert hd95(*pair, (4.0, 1.25)) == pytest.approx(130.0)
         assert surface_dice(*pair, tolerance=1e9) == 0.0
     assert hd95(nothing, nothing) == assd(nothing, nothing) == 0.0
     assert surface_dice(nothing, nothing) == 1.0
@@ -85,12 +87,13 @@ def test_far_objects_are_measured_in_the_whole_picture():
     np.testing.assert_allclose(np.sort(distances.from_target), np.sort(table.min(0)))
 
 
-@pytest.mark.parametrize("ratio", [0.02, 0.1])
+# The diagonal has 100 pixels.
+@pytest.mark.parametrize("ratio", [0.02, 0.036, 0.1])
 def test_boundary_iou_from_the_definition(ratio):
     from scipy.ndimage import binary_erosion
 
     pred, target = blobs(7, (60, 80))
-    width = {0.02: 2, 0.1: 10}[ratio]
+    width = {0.02: 2, 0.036: 4, 0.1: 10}[ratio]
     rims = [mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=width) for mask in (pred, target)]
     expected = (rims[0] & rims[1]).sum() / (rims[0] | rims[1]).sum()
     assert boundary_iou(pred, target, dilation_ratio=ratio) == pytest.approx(expected, abs=1e-12)

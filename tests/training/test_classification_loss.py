@@ -48,6 +48,21 @@ def test_class_weights_of_shares_are_pytorchs(smoothing):
         torch.testing.assert_close(measure(LOGITS, soft), parts)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_smoothing_leaves_the_weight_of_a_case_to_its_class(name):
+    weights = torch.tensor([1.0, 9.0, 0.3])
+    each = torch.stack(
+        [loss(name=name, label_smoothing=0.1)(LOGITS[i : i + 1], TARGETS[i : i + 1]) for i in range(40)]
+    )
+    expected = (weights[TARGETS] * each).mean()
+    torch.testing.assert_close(loss(weights, name=name, label_smoothing=0.1)(LOGITS, TARGETS), expected)
+
+
+def test_smoothed_labels_are_neither_certain():
+    expected = F.binary_cross_entropy_with_logits(LOGITS, torch.where(LABELS == 1, 0.9, 0.1))
+    torch.testing.assert_close(loss(multi_label=True, label_smoothing=0.2)(LOGITS, LABELS), expected)
+
+
 def test_several_labels_are_binary_cross_entropy():
     expected = F.binary_cross_entropy_with_logits(LOGITS, LABELS)
     torch.testing.assert_close(loss(multi_label=True)(LOGITS, LABELS), expected)

@@ -1,6 +1,7 @@
 """What the trainer does beside the task's own step."""
 
 import csv
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import lightning.pytorch as pl
@@ -9,11 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from scalefuse.config.base import TrainingConfig
+from scalefuse.config.base import OptimizerConfig, TrainingConfig
 from scalefuse.errors import BundleError, ConfigError
 from scalefuse.inference.engines.hardware import Machine
 from scalefuse.training.callbacks import moving_average
 from scalefuse.training.fit import finished_epochs, fit, load_best
+from scalefuse.training.optimisation import make_optimizer
 
 
 class Steep(pl.LightningModule):
@@ -96,6 +98,33 @@ def test_an_epoch_is_told_when_it_is_kept(tmp_path):
         Steep(False), DataLoader([0]), None, config, tmp_path, monitor="train/loss", mode="min", report=report
     )
     assert kept == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+
+
+class Scheduled(Steep):
+    """Notes the learning rate of every step, and a number drawn in it."""
+
+    def __init__(self, num_steps):
+        super().__init__(fused=False)
+        self.num_steps, self.rates, self.drawn = num_steps, [], []
+
+    def training_step(self, batch, batch_idx):
+        self.rates.append(self.optimizers().param_groups[0]["lr"])
+        self.drawn.append(torch.rand(()).item())
+        return super().training_step(batch, batch_idx)
+
+    def configure_optimizers(self):
+        config = OptimizerConfig(learning_rate=0.5, warmup_fraction=0.0, final_fraction=0.1)
+        return make_optimizer(self.parameters(), config, self.num_steps)
+
+
+def test_the_rate_falls_with_every_step_and_each_draws_anew(tmp_path):
+    config = TrainingConfig(epochs=2, precision="fp32", ema_decay=None)
+    module = Scheduled(num_steps=6)
+    fit(module, DataLoader([0, 0, 0]), None, config, tmp_path, monitor="train/loss", mode="min")
+    # Half a cosine from the rate to a tenth of it.
+    expected = [0.5 * (0.1 + 0.9 * (1 + math.cos(math.pi * step / 5)) / 2) for step in range(6)]
+    assert module.rates == pytest.approx(expected)
+    assert len(set(module.drawn)) == 6
 
 
 def test_a_training_in_another_thread(tmp_path):
