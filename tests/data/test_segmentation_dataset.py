@@ -147,6 +147,32 @@ def test_zoom_and_shift_have_the_strength_that_is_written():
     assert 1.8 < max(spans) <= 2.0
 
 
+@pytest.mark.parametrize("kind", ["turned", "stretched"])
+def test_turns_and_stretches_have_the_strength_that_is_written(kind):
+    still = {"affine": 1.0, "scale": 1.0, "shear_degrees": 0.0, "shift": 0.0}
+    own = {
+        "turned": {"rotation_degrees": 30.0, "stretch": 1.0},
+        "stretched": {"rotation_degrees": 0.0, "stretch": 4.0},
+    }[kind]
+    config = off(**still, **own)
+    view = View((101, 101), 0, 0, (101, 101))
+    angles, ratios = [], []
+    for seed in range(200):
+        grid = warp_grid(config, np.random.default_rng(seed), view).double().numpy()
+        along, down = grid[50, 100] - grid[50, 0], grid[100, 50] - grid[0, 50]
+        # Neither shears, neither changes the area.
+        assert along @ down == pytest.approx(0, abs=0.1)
+        assert np.linalg.norm(along) * np.linalg.norm(down) == pytest.approx(100**2, rel=1e-4)
+        angles.append(np.degrees(np.arctan2(along[1], along[0])))
+        ratios.append(np.linalg.norm(along) / np.linalg.norm(down))
+    if kind == "turned":
+        assert -30 <= min(angles) < -28 < 28 < max(angles) <= 30
+        np.testing.assert_allclose(ratios, 1, rtol=1e-4)
+    else:
+        assert 0.2499 < min(ratios) < 0.3 < 3.5 < max(ratios) < 4.001
+        np.testing.assert_allclose(angles, 0, atol=1e-3)
+
+
 def test_hue_brightness_and_contrast():
     image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.35
     luma = torch.tensor([0.299, 0.587, 0.114])

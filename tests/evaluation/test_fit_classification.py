@@ -13,6 +13,7 @@ from scalefuse.evaluation.fit_classification import (
     fit_temperature,
     negative_log_likelihood,
 )
+from scalefuse.inference.classification_postprocessing import ClassificationPostProcessing
 from scalefuse.inference.conformal import prediction_sets
 
 
@@ -92,6 +93,11 @@ def test_several_labels():
     assert set(fit.operating_point.thresholds) == set("abcd")
     assert [len(row) for row in fit.true_probabilities] == targets.sum(0).tolist()
     assert fit.adaptive_scores == ()
+
+
+def test_large_logits_overflow_nothing():
+    logits = np.array([[1000.0, 0.0], [0.0, 900.0]])
+    assert ClassificationPostProcessing().activate(logits).tolist() == [[1, 0], [0, 1]]
 
 
 def test_bad_input():

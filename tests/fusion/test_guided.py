@@ -50,6 +50,9 @@ def test_images_of_a_batch_do_not_mix():
     a, b, f1, f2 = pair(4, number=3)
     alone = guided_bands(a[1:2], b[1:2], f1[1:2], f2[1:2])
     torch.testing.assert_close(guided_bands(a, b, f1, f2)[1:2], alone)
+    # Nor where another image's features are far larger.
+    larger = torch.tensor([100.0, 1.0, 1.0]).reshape(3, 1, 1, 1)
+    torch.testing.assert_close(guided_bands(a, b, f1 * larger, f2 * larger)[1:2], alone)
 
 
 def test_mirrored_in_mirrored_out():

@@ -159,6 +159,14 @@ def blobs() -> np.ndarray:
     return noise > 0.02
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_dice_of_half_precision_is_summed_in_single_precision(dtype):
+    generator = torch.manual_seed(3)
+    logits = torch.randn(2, 1, 40, 50, generator=generator).to(dtype)
+    target = (torch.rand(2, 1, 40, 50, generator=generator) > 0.4).float()
+    assert torch.equal(dice_loss(logits, target), dice_loss(logits.float(), target))
+
+
 def test_edge_of_a_mask_agrees_with_scipy_and_scikit_image():
     mask = blobs()
     found = edge_target(torch.from_numpy(mask)[None, None])[0, 0].numpy().astype(bool)

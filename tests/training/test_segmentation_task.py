@@ -10,7 +10,7 @@ from scalefuse.losses.segmentation import SegmentationLoss
 from scalefuse.networks.msrf_net import MSRFNet
 from scalefuse.networks.msrf_net.network import MSRFNetOutput
 from scalefuse.networks.unet import UNet
-from scalefuse.training.segmentation_task import SegmentationTask
+from scalefuse.training.segmentation_task import SegmentationTask, dice_per_image
 
 NETWORKS = {
     "msrf_net": lambda: MSRFNet(width=8, growth=4),
@@ -117,6 +117,16 @@ def test_windows_lie_where_the_predictor_lays_them(task):
     assert len(predicted) == len(seen) == 9
     for one, other in zip(predicted, seen, strict=True):
         torch.testing.assert_close(one, other, atol=1 / 255, rtol=0)
+
+
+def test_small_classes_weigh_as_much_as_large_ones():
+    # Of class one all of six pixels are found, of class two none of one.
+    truth = torch.tensor([[[1, 1, 1, 1], [1, 1, 2, 0]]])
+    found = torch.where(truth == 2, 0, truth)
+    logits = torch.nn.functional.one_hot(found, 3).movedim(-1, 1) * 9.0
+    assert dice_per_image(logits, truth, "multiclass").tolist() == [0.5]
+    labels = torch.stack([truth == 1, truth == 2], dim=1).float()
+    assert dice_per_image(logits[:, 1:] - 4.5, labels, "multilabel").tolist() == [0.5]
 
 
 def test_padding_counts_nothing(task):
