@@ -56,3 +56,11 @@ def test_a_turn_of_the_hue_keeps_luma_and_strength_of_colour():
     strength = before[1:].norm(dim=0)
     torch.testing.assert_close(after[1:].norm(dim=0), strength, atol=2e-3, rtol=0.02)
     assert ((after[1:] - before[1:]).norm(dim=0) > 0.1 * strength).all()
+
+
+def test_inverted_after_its_colours_changed():
+    colours = {"colour": 1.0, "brightness": 0.05, "contrast": 0.1, "saturation": 0.1, "hue": 0.0}
+    both, alone = changed(3, invert=1.0, **colours), changed(3, **colours)
+    inside = (alone > 0) & (alone < 1)
+    assert inside.float().mean() > 0.8
+    torch.testing.assert_close(both[inside], 1 - alone[inside], atol=1e-5, rtol=0)

@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 from torch.utils.data import DataLoader
 
 from scalefuse.data.augmentation import AugmentationConfig, augment_pair
-from scalefuse.data.augmentation_geometry import View, sample_view, warp_grid
+from scalefuse.data.augmentation_geometry import View, flip_and_turn, sample_view, warp_grid
 from scalefuse.data.augmentation_intensity import jitter_intensity
 from scalefuse.data.masks import MaskClasses
 from scalefuse.data.sampling import EpochSampler, SampleKey
@@ -102,6 +102,16 @@ def test_the_mask_moves_with_the_image():
                 # Interpolated edges may fall on either side for the nearest-pixel rule only.
                 assert disagree.float().mean() < (0.02 if not blend else 1e-9)
                 assert 0.02 < marked.float().mean() < 0.9
+
+
+def test_oblong_pictures_keep_their_sides():
+    image, mask = torch.rand(1, 2, 3), torch.zeros(1, 2, 3)
+    seen = set()
+    for seed in range(30):
+        turned, _ = flip_and_turn(image, mask, off(quarter_turns=1), np.random.default_rng(seed))
+        seen.add(tuple(turned.flatten().tolist()))
+    plain = tuple(image.flatten().tolist())
+    assert seen == {plain, plain[::-1]}
 
 
 def test_nearest_invents_no_class():

@@ -196,3 +196,8 @@ def test_importing_the_measures_stays_light():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_levels_are_rounded_for_the_entropy():
+    assert metrics.entropy(np.array([[0.6, 1.4]])) == 0
+    assert metrics.entropy(np.array([[0.4, 0.6]])) == pytest.approx(1)
