@@ -43,6 +43,21 @@ def test_jpeg_rings_are_thresholded(tmp_path, mode):
     np.testing.assert_array_equal(read_mask(tmp_path / "m.jpg"), DISC)
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+def test_classes_with_a_rim_of_255_are_not_taken_for_rings(tmp_path, classes):
+    values = np.zeros((40, 60), np.uint8)
+    for number in range(1, classes + 1):
+        part = slice(15 * number - 10, 15 * number)
+        values[8:20, part] = 255
+        values[10:18, part.start + 2 : part.stop - 2] = number
+    save(tmp_path / "mask.png", values)
+    with pytest.raises(InputError, match="name its classes"):
+        read_mask(tmp_path / "mask.png")
+    named = MaskClasses(names=("background", *(f"class {number}" for number in range(1, classes + 1))))
+    with pytest.raises(InputError, match="255"):
+        read_mask(tmp_path / "mask.png", named)
+
+
 def test_jpeg_that_was_saved_again_as_png(tmp_path):
     save(tmp_path / "m.jpg", DISC * np.uint8(255), quality=75)
     again = save(tmp_path / "again.png", read_image(tmp_path / "m.jpg").pixels)

@@ -30,15 +30,24 @@ def has_soft_edges(values: NDArray[Any], *, lossy: bool) -> bool:
         >>> areas = np.repeat(np.repeat(np.array([[0, 128], [0, 255]]), 9, axis=0), 9, axis=1)
         >>> has_soft_edges(areas, lossy=False)
         False
+        >>> has_soft_edges(np.where(areas == 128, 1, areas), lossy=False)  # 255 belongs to no class
+        False
     """
     top = int(values.max())
     if top > 255 or (top < 255 - RING_TOLERANCE and not lossy):
         return False
+    from scipy import ndimage
+
+    if not lossy:
+        found = np.unique(values)
+        others = found[(found > 0) & (found < top)]
+        # Classes and a rim of 255 that belongs to none: rings of JPEG lie below 255 as well as above 0.
+        small = len(others) == 1 or (0 < len(others) <= FEW_LEVELS and others.max() <= RING_TOLERANCE)
+        if small and all(ndimage.minimum_filter(values == level, 3).any() for level in others):
+            return False
     between = (values > RING_TOLERANCE) & (values < 255 - RING_TOLERANCE)
     if not between.any():
         return True
-    from scipy import ndimage
-
     levels = len(np.unique(values[between]))
     if not lossy and levels == 1 and ndimage.minimum_filter(between, 3).any():
         # A resizing leaves several levels, on edges; one alone that fills an area is a class.
