@@ -47,3 +47,8 @@ def test_a_header_that_never_ends_is_named(tmp_path):
     file.write_text('image,"label\n' + "a.png,x\n" * 30_000)
     with pytest.raises(InputError, match="the header is not CSV"):
         read_rows(file)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.csv: no such file; check the name"):
+        read_rows(tmp_path / "gone.csv")

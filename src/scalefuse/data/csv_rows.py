@@ -18,7 +18,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         The names of the columns, and each row with the number of its (first) line.
 
     Raises:
-        InputError: no text, no CSV, two columns of one name, or a row with more cells than the header.
+        InputError: no file, no text, no CSV, two columns of one name, or a row with more cells than the
+            header.
 
     Example:
         >>> import tempfile
@@ -29,6 +30,8 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the name of the CSV file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read as a CSV file ({error}); save it as UTF-8 text (Excel: 'CSV UTF-8')."
