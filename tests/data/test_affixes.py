@@ -58,6 +58,13 @@ def test_nothing_is_made_up():
     assert match_without_affixes([], ["a"]) == []
 
 
+def test_a_stray_file_hides_no_pairs():
+    first = ["1_CT", "2_CT", "3_CT", "Overview"]
+    assert matched(first, ["1_MRI", "2_MRI", "3_MRI"]) == {(f"{n}_CT", f"{n}_MRI") for n in (1, 2, 3)}
+    # Of four names two share an ending: that may be chance.
+    assert matched(["1_CT", "2_CT", "3_PET", "4_SPECT"], ["1", "2", "3", "4"]) == set()
+
+
 def test_masks_of_a_data_set(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
@@ -74,6 +81,10 @@ def test_masks_of_a_data_set(tmp_path):
     findings = {finding.kind: finding for finding in check_segmentation(tmp_path).findings}
     assert "21_training.png with 21_manual1.png" in findings["paired-names"].message
     assert "23_manual1.png" in findings["missing-image"].message
+    write_pixels(tmp_path / "masks/legend.png", np.zeros((32, 32), np.uint8))
+    findings = {finding.kind: finding for finding in check_segmentation(tmp_path).findings}
+    assert findings["missing-image"].cases == ("all/23_manual1.png", "all/legend.png")
+    (tmp_path / "masks/legend.png").unlink()
     # The usual names are not worth a word.
     for key in (21, 22, 23):
         (tmp_path / f"masks/{key}_manual1.png").rename(tmp_path / f"masks/{key}_training_mask.png")

@@ -149,6 +149,9 @@ def test_patients_in_two_splits_and_faulty_rows(tmp_path):
     kinds = found(check(tmp_path / "set.csv"))
     assert kinds.keys() == {"duplicate-row", "missing-file", "missing-label", "group-leak", "columns"}
     assert kinds["group-leak"].cases == ("train/21.png", "val/22.png", "val/23.png")
+    # Folds are dealt out anew, by patient.
+    table = read_classification(tmp_path / "set.csv", strict=False)
+    assert "group-leak" not in found(check_classification(table, folds=True))
 
 
 def test_images_that_need_a_range(tmp_path):

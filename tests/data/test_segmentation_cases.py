@@ -78,6 +78,22 @@ def test_one_folder_per_label(tmp_path):
     assert a.has_mask
     assert not b.has_mask
     assert found.masks_without_image["all"] == [tmp_path / "masks/tumour/z.png"]
+    # A stray picture beside the folders hides none of them.
+    fill(tmp_path, "masks/legend.png")
+    again = scan_segmentation_folder(tmp_path)
+    assert again.splits == found.splits
+    assert again.masks_without_image["all"] == [tmp_path / "masks/legend.png", tmp_path / "masks/tumour/z.png"]
+
+
+def test_a_stray_folder_beside_masks_is_no_label(tmp_path):
+    fill(tmp_path, "images/a.png", "images/b.png", "masks/a.png", "masks/old/b.png")
+    found = scan_segmentation_folder(tmp_path)
+    assert found.labels == ()
+    assert [case.mask and case.mask.name for case in found.splits["all"]] == ["a.png", None]
+    (tmp_path / "masks/a.png").rename(tmp_path / "masks/z.png")
+    (tmp_path / "masks/old/b.png").rename(tmp_path / "masks/old/y.png")
+    found = scan_segmentation_folder(tmp_path)
+    assert (found.labels, [file.name for file in found.masks_without_image["all"]]) == ((), ["z.png"])
 
 
 @pytest.mark.parametrize(

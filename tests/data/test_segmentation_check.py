@@ -228,8 +228,21 @@ def test_groups_in_two_splits(clean, tmp_path):
     )
     finding = one(check_segmentation(clean, groups_csv=table, group_column="patient"), "group-leak")
     assert finding.cases == ("train/t1", "val/v2")
+    # Folds are dealt out anew, by group.
+    dealt = check_segmentation(clean, groups_csv=table, group_column="patient", folds=True)
+    assert "group-leak" not in kinds(dealt)
     with pytest.raises(InputError, match="needed together"):
         check_segmentation(clean, groups_csv=table)
+
+
+def test_folds_part_train_from_test_only(clean):
+    put(clean, "val", "copy", scene(1), disc())
+    put(clean, "test", "other", scene(2), disc())
+    text = one(check_segmentation(clean), "leak").message
+    assert "train/t1 and val/copy" in text and "train/t2 and test/other" in text
+    check = check_segmentation(clean, folds=True)
+    assert one(check, "leak").cases == ("train/t2", "test/other")
+    assert [pair.across_splits for pair in check.duplicates] == [False, True]
 
 
 def test_mixed_kinds(clean):

@@ -64,7 +64,8 @@ def check_classification(
     Args:
         data: the set, read with ``strict=False``.
         intensity: the intensity range that training will use, for images that need one.
-        folds: whether training deals out the parts train and val anew, so that classes may lie in either.
+        folds: whether training deals out the parts train and val anew, so that classes, groups and copies
+            may lie in either.
         progress: called with the number of images done and their total.
 
     Returns:
@@ -100,12 +101,12 @@ def check_classification(
         split: _summarise(len(data.part(split)), [s for s in statistics if s.split == split], data.classes)
         for split in data.splits
     }
-    duplicates = duplicate_pairs(statistics, prints) if search else []
+    duplicates = duplicate_pairs(statistics, prints, folds=folds) if search else []
     findings = [
         *notes.findings(),
         *class_findings(_dealt_together(by_split) if folds else by_split, data),
         *_label_conflicts(duplicates, statistics),
-        *leak_findings(duplicates, statistics),
+        *leak_findings(duplicates, statistics, folds=folds),
         *mixture_findings(by_split),
         *range_findings(statistics, intensity),
     ]

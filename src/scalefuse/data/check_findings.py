@@ -203,12 +203,15 @@ def note_inverted_masks(cases: Sequence[CaseStatistics], notes: CaseNotes) -> No
             notes.add(kind, case.split, case.name)
 
 
-def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics]) -> list[Finding]:
+def leak_findings(
+    duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStatistics], *, folds: bool = False
+) -> list[Finding]:
     """Pictures and groups that lie in two splits, and copies within one.
 
     Args:
         duplicates: images that look like the same picture.
         cases: statistics of all images, for their groups.
+        folds: whether the parts train and val count as one, since training deals them out anew by group.
 
     Example:
         >>> pair = DuplicatePair("train/a", "val/b", 0.99, across_splits=True)
@@ -233,7 +236,7 @@ def leak_findings(duplicates: Sequence[DuplicatePair], cases: Sequence[CaseStati
     splits_of: dict[str, set[str]] = {}
     for case in cases:
         if case.group is not None:
-            splits_of.setdefault(case.group, set()).add(case.split)
+            splits_of.setdefault(case.group, set()).add(_part(case.split, folds))
     straddling = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
     if straddling:
         keys = tuple(case.key for case in cases if case.group in set(straddling))
@@ -277,13 +280,14 @@ def with_drawn_leaks(check: DataCheck, training: Collection[str], validation: Co
 
 
 def duplicate_pairs(
-    cases: Sequence[CaseStatistics], fingerprints: Sequence[Fingerprint]
+    cases: Sequence[CaseStatistics], fingerprints: Sequence[Fingerprint], *, folds: bool = False
 ) -> list[DuplicatePair]:
     """The pairs of cases that look like the same picture.
 
     Args:
         cases: statistics of the images.
         fingerprints: of the same images.
+        folds: as for :func:`leak_findings`.
 
     Example:
         >>> duplicate_pairs([], [])
@@ -294,10 +298,14 @@ def duplicate_pairs(
             cases[pair.first].key,
             cases[pair.second].key,
             pair.correlation,
-            cases[pair.first].split != cases[pair.second].split,
+            _part(cases[pair.first].split, folds) != _part(cases[pair.second].split, folds),
         )
         for pair in find_near_duplicates(fingerprints)
     ]
+
+
+def _part(split: str, folds: bool) -> str:
+    return "train" if folds and split == "val" else split
 
 
 def tally(values: Iterable[str]) -> dict[str, int]:

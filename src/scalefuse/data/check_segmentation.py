@@ -36,6 +36,7 @@ def check_segmentation(
     channels: int = 3,
     groups_csv: Path | str | None = None,
     group_column: str | None = None,
+    folds: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataCheck:
     """Look at every image and mask of a data set.
@@ -51,6 +52,8 @@ def check_segmentation(
         channels: those that training will read, 1 and 3 for pictures.
         groups_csv: CSV file with a group, such as the patient, for every image.
         group_column: its column.
+        folds: whether training deals out the parts train and val anew, so that groups and copies may lie in
+            either.
         progress: called with the number of images done and their total.
 
     Returns:
@@ -95,12 +98,12 @@ def check_segmentation(
         split: _summarise(len(cases), [s for s in statistics if s.split == split], names)
         for split, cases in splits.items()
     }
-    duplicates = duplicate_pairs(statistics, prints)
+    duplicates = duplicate_pairs(statistics, prints, folds=folds)
     note_inverted_masks(statistics, notes)
     findings = [
         *notes.findings(),
         *foreground_findings(by_split, notes, multi_label=classes is not None and classes.multi_label),
-        *leak_findings(duplicates, statistics),
+        *leak_findings(duplicates, statistics, folds=folds),
         *mixture_findings(by_split),
         *range_findings(statistics, intensity),
     ]

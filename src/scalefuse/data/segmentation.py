@@ -172,17 +172,19 @@ def _scan_part(folder: Path) -> tuple[list[SegmentationCase], list[Path], list[s
         return [SegmentationCase(name, file) for name, file in images.items()], [], []
     label_folders = _subfolders(masks_folder)
     masks, orphans = _assign(images, _by_stem(masks_folder))
-    if masks or orphans or not label_folders:
-        return [SegmentationCase(name, file, masks.get(name)) for name, file in images.items()], orphans, []
     by_label: dict[str, dict[str, Path]] = {}
-    for label in label_folders:
-        by_label[label.name], lost = _assign(images, _by_stem(label))
-        orphans += lost
+    lost: list[Path] = []
+    for label in label_folders if not masks else []:
+        by_label[label.name], others = _assign(images, _by_stem(label))
+        lost += others
+    # A stray file beside folders of labels hides none of them; a stray folder beside masks is none.
+    if not by_label or (orphans and not any(by_label.values())):
+        return [SegmentationCase(name, file, masks.get(name)) for name, file in images.items()], orphans, []
     cases = []
     for name, file in images.items():
         files = tuple((label, found[name]) for label, found in by_label.items() if name in found)
         cases.append(SegmentationCase(name, file, label_masks=files))
-    return cases, orphans, list(by_label)
+    return cases, orphans + lost, list(by_label)
 
 
 def _assign(images: dict[str, Path], masks: dict[str, Path]) -> tuple[dict[str, Path], list[Path]]:

@@ -315,6 +315,7 @@ def check_data(
         channels=config.network.in_channels,
         groups_csv=data.groups_csv and expand_path(data.groups_csv),
         group_column=data.group_column,
+        folds=data.folds is not None,
     )
     keys = {one.image: one.key for one in check.cases}
     training, validation = ({keys.get(case.image, "") for case in part} for part in (cases, val_cases))
