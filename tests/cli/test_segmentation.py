@@ -15,10 +15,13 @@ import torch
 
 from scalefuse.bundle import BundleInfo, load_bundle, save_bundle
 from scalefuse.catalog import NETWORKS
+from scalefuse.config import load_config
 from scalefuse.data.read import read_image
 from scalefuse.data.write import write_pixels
+from scalefuse.errors import InputError
 from scalefuse.networks.msrf_net.spec import MSRFNetConfig
 from scalefuse.workflows.predict import PredictOptions, predict
+from scalefuse.workflows.train_segmentation import require_foreground
 
 SMALL = ("--set", "network.width=8", "--set", "network.growth=4", "--set", "data.size=32")
 SHORT = ("--set", "training.epochs=2", "--set", "training.batch_size=2", "--set", "training.precision=fp32")
@@ -362,6 +365,12 @@ def test_all_background_masks_are_refused_before_training(dataset: Path, tmp_pat
     assert done.returncode == 2
     assert "background" in done.stderr
     assert "Traceback" not in done.stderr
+    # Without the check too; another way to split them would not help.
+    config = load_config(
+        "msrf_net", [f"data.folder={tmp_path / 'data'}", "data.val_fraction=0.5", "data.check=false"]
+    )
+    with pytest.raises(InputError, match="all 4 masks are background only, so that nothing can be learnt"):
+        require_foreground(config)
 
 
 def test_a_fold_without_foreground_is_refused_before_training(tmp_path: Path) -> None:

@@ -565,9 +565,21 @@ def test_the_images_of_a_run_are_written_down_and_must_stay(cli, refused, config
     # Nothing changed: the run goes on. An image more would draw the parts anew.
     done = cli("train", "--resume", run, "--set", "training.epochs=2")
     assert done.code == 0, done.text
-    before = (run / "images.csv").read_bytes()
-    draw(tmp_path / "set", "dark", 1, first=70)
+    # So it does where the images have moved to another place.
+    (tmp_path / "set").rename(tmp_path / "moved")
     line = refused("train", "--resume", run, "--set", "training.epochs=3")
+    assert f"{tmp_path}/set: not there, but the run to resume has it as data.source" in line
+    moved = f"data.source={tmp_path}/moved"
+    done = cli("train", "--resume", run, "--set", "training.epochs=3", "--set", moved)
+    assert done.code == 0, done.text
+    before = (run / "images.csv").read_bytes()
+    (tmp_path / "set").mkdir()
+    shutil.copytree(tmp_path / "moved" / "dark", tmp_path / "set" / "bright")
+    shutil.copytree(tmp_path / "moved" / "bright", tmp_path / "set" / "dark")
+    line = refused("train", "--resume", run, "--set", "training.epochs=4", "--set", source)
+    assert "The contents of images or masks changed" in line
+    draw(tmp_path / "moved", "dark", 1, first=70)
+    line = refused("train", "--resume", run, "--set", "training.epochs=4")
     assert "not those that the run was begun with" in line
     assert (run / "images.csv").read_bytes() == before
 

@@ -82,7 +82,10 @@ def test_one_folder_per_label(tmp_path):
     fill(tmp_path, "masks/legend.png")
     again = scan_segmentation_folder(tmp_path)
     assert again.splits == found.splits
-    assert again.masks_without_image["all"] == [tmp_path / "masks/legend.png", tmp_path / "masks/tumour/z.png"]
+    assert again.masks_without_image["all"] == [
+        tmp_path / "masks/legend.png",
+        tmp_path / "masks/tumour/z.png",
+    ]
 
 
 def test_a_stray_folder_beside_masks_is_no_label(tmp_path):

@@ -74,8 +74,6 @@ def _stripped(names: Collection[str], beginning: str, ending: str) -> dict[str, 
     whole = [
         name
         for name in names
-        if len(name) > len(beginning) + len(ending)
-        and name.startswith(beginning)
-        and name.endswith(ending)
+        if len(name) > len(beginning) + len(ending) and name.startswith(beginning) and name.endswith(ending)
     ]
     return {name[len(beginning) : len(name) - len(ending)]: name for name in whole}

@@ -15,7 +15,7 @@ from scalefuse.config import ClassificationRun, FusionRun, config_yaml, load_con
 from scalefuse.config.base import expand_path
 from scalefuse.config.loading import AnyRun
 from scalefuse.data.atomic import atomic_write, check_writable_folder
-from scalefuse.errors import BundleError, ConfigError, OutputError
+from scalefuse.errors import BundleError, ConfigError, InputError, OutputError
 from scalefuse.workflows.out_of_memory import is_out_of_memory
 from scalefuse.workflows.run_images import CHECK_PAGE, CONTENTS, IMAGES, keep_images
 from scalefuse.workflows.run_lock import LOCK, sole_training
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from scalefuse.training.fit import Progress
 
 CONFIG, BUNDLE = "config.yaml", "bundle"
+
+_PLACES = {"folder", "source", "images", "groups_csv"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def train(
         resume: Continue from the run folder's last checkpoint; the images must be the same, and so must the
             configuration but for the number of epochs, early stopping, precision, the use of the processor,
             and what concerns the bundle alone (``tta``, ``half``, names and texts), which a finished run
-            writes anew. A run that was killed before it finished an epoch starts again, also without this.
+            writes anew. Images and masks, or labels, may have moved elsewhere. A run that was killed before it finished an epoch starts again, also without this.
         report: Called after every batch and epoch.
         say: Called with lines about the data, and on how the training ended.
 
@@ -79,6 +81,8 @@ def train(
     """
     if config.init is not None:
         config = config.model_copy(update={"init": str(expand_path(Path(config.init)))})
+    if resume:
+        _check_places(config)
     if isinstance(config, ClassificationRun):
         from scalefuse.workflows.train_classification import resolve_classes
 
@@ -102,7 +106,7 @@ def train(
     if resume:
         if not kept.is_file():
             raise BundleError(f"{folder}: no {CONFIG} there, so no run to resume; give the run's folder.")
-        _check_same(config, load_config(kept))
+        _check_same(config, load_config(kept), may_move=(folder / CONTENTS).is_file())
         if not unfinished:
             _check_epochs(config, last)
     elif config.init is not None:
@@ -115,13 +119,18 @@ def train(
             if unfinished:
                 say("no epoch of this run was finished; it starts again")
                 best.unlink(missing_ok=True)
-            with atomic_write(kept) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            before = kept.read_text(encoding="utf-8") if resume else None
+            _write_text(kept, text)
             try:
                 begun = resume or unfinished
                 return _train(
                     config, folder, resume=resume and not unfinished, report=report, say=say, begun=begun
                 )
+            except (ConfigError, InputError):
+                if before is not None:
+                    # Refused: what the run was begun with is not forgotten.
+                    _write_text(kept, before)
+                raise
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -136,6 +145,11 @@ def train(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _train(
@@ -189,8 +203,25 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / "checkpoints" / "last.ckpt").is_file()
 
 
-def _check_same(new: AnyRun, old: AnyRun) -> None:
-    """Refuse what would be neither the old run nor a new one; the length and the labels may change."""
+def _check_places(config: AnyRun) -> None:
+    """Refuse to go on where the data are gone, with the setting that names their new place."""
+    if isinstance(config, FusionRun):
+        return
+    for name in sorted(_PLACES & config.data.model_fields_set):
+        path = getattr(config.data, name)
+        if path is not None and not (place := expand_path(path)).exists():
+            start = "" if place.is_absolute() else f" in the working directory {Path.cwd()}"
+            raise ConfigError(
+                f"{path}: not there{start}, but the run to resume has it as data.{name}; if the data moved, "
+                f"say where to: --set data.{name}=…"
+            )
+
+
+def _check_same(new: AnyRun, old: AnyRun, *, may_move: bool = True) -> None:
+    """Refuse what would be neither the old run nor a new one; the length and the labels may change.
+
+    Where the data lie may change too, if ``may_move``: that they are the same is seen from their contents.
+    """
     free = {"epochs", "early_stop_patience", "validate_every", "precision", "workers", "threads"}
     sections = ("task", "network", "decoded_strategy", "data", "loss", "augmentation", "mix", "optimizer")
     beginnings = [
@@ -208,6 +239,8 @@ def _check_same(new: AnyRun, old: AnyRun) -> None:
         before, after = getattr(old, name, None), getattr(new, name, None)
         if name == "training":
             before, after = old.training.model_dump(exclude=free), new.training.model_dump(exclude=free)
+        if name == "data" and may_move and not isinstance(old, FusionRun) and old.task == new.task:
+            before, after = old.data.model_dump(exclude=_PLACES), new.data.model_dump(exclude=_PLACES)
         if before != after:
             raise ConfigError(
                 f"The run to resume was trained with another `{name}` section; resume with its own "

@@ -84,14 +84,22 @@ def require_foreground(
     from scalefuse.data.masks import read_case_mask
 
     parts = parts or dict(zip(("training", "validation"), find_cases(config), strict=True))
-    for part, cases in parts.items():
-        # A part drawn from the folder, such as a fold, may lack what the folder has.
-        if not any(read_case_mask(case, config.data.classes).any() for case in cases):
-            fold = "" if config.data.folds is None else f" of fold {config.data.fold}"
-            raise InputError(
-                f"{config.data.folder}: all {len(cases)} masks of the {part} part{fold} are background only; "
-                "choose other folds, another data.val_fraction or another training.seed."
-            )
+    drawn = {
+        part: any(read_case_mask(case, config.data.classes).any() for case in cases)
+        for part, cases in parts.items()
+    }
+    if not any(drawn.values()):
+        raise InputError(
+            f"{config.data.folder}: all {sum(map(len, parts.values()))} masks are background only, so that "
+            "nothing can be learnt; are these the masks, and does data.classes name what is drawn in them?"
+        )
+    # A part drawn from the folder, such as a fold, may lack what the folder has.
+    for part in (part for part, found in drawn.items() if not found):
+        fold = "" if config.data.folds is None else f" of fold {config.data.fold}"
+        raise InputError(
+            f"{config.data.folder}: all {len(parts[part])} masks of the {part} part{fold} are background only; "
+            "choose other folds, another data.val_fraction or another training.seed."
+        )
 
 
 def fingerprint(cases: Iterable[SegmentationCase]) -> str:
