@@ -239,7 +239,8 @@ def test_folds_part_train_from_test_only(clean):
     put(clean, "val", "copy", scene(1), disc())
     put(clean, "test", "other", scene(2), disc())
     text = one(check_segmentation(clean), "leak").message
-    assert "train/t1 and val/copy" in text and "train/t2 and test/other" in text
+    assert "train/t1 and val/copy" in text
+    assert "train/t2 and test/other" in text
     check = check_segmentation(clean, folds=True)
     assert one(check, "leak").cases == ("train/t2", "test/other")
     assert [pair.across_splits for pair in check.duplicates] == [False, True]

@@ -13,9 +13,9 @@ def match_without_affixes(first: Collection[str], second: Collection[str]) -> li
 
     ``p1_CT`` and ``p2_CT`` share ``_CT``, and ``p1_MRI`` and ``p2_MRI`` share ``_MRI``; what is left, ``p1``
     and ``p2``, is the same. Of several ways to take endings and beginnings away, that which pairs the most
-    names counts, and of these the one that takes the least. A single name shares nothing with itself. An ending
-    that two thirds of the names share counts too, so that a stray file hides none; names without it pair with
-    nothing.
+    names counts, and of these the one that takes the least. A single name shares nothing with itself. An
+    ending that two thirds of the names share counts too, so that a stray file hides none; names without it
+    pair with nothing.
 
     Args:
         first: names that differ from one another.

@@ -69,7 +69,8 @@ def train(
         resume: Continue from the run folder's last checkpoint; the images must be the same, and so must the
             configuration but for the number of epochs, early stopping, precision, the use of the processor,
             and what concerns the bundle alone (``tta``, ``half``, names and texts), which a finished run
-            writes anew. Images and masks, or labels, may have moved elsewhere. A run that was killed before it finished an epoch starts again, also without this.
+            writes anew. Images and masks, or labels, may have moved elsewhere.
+            A run that was killed before it finished an epoch starts again, also without this.
         report: Called after every batch and epoch.
         say: Called with lines about the data, and on how the training ended.
 

@@ -97,8 +97,8 @@ def require_foreground(
     for part in (part for part, found in drawn.items() if not found):
         fold = "" if config.data.folds is None else f" of fold {config.data.fold}"
         raise InputError(
-            f"{config.data.folder}: all {len(parts[part])} masks of the {part} part{fold} are background only; "
-            "choose other folds, another data.val_fraction or another training.seed."
+            f"{config.data.folder}: all {len(parts[part])} masks of the {part} part{fold} are background "
+            "only; choose other folds, another data.val_fraction or another training.seed."
         )
 
 
