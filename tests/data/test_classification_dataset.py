@@ -1,6 +1,7 @@
 """Samples for training: determinism, random changes that do what they say, mixing."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image as Pillow
 from torch.utils.data import DataLoader
 
 from scalefuse.data.augmentation_classification import ClassificationAugmentation, augment_image
-from scalefuse.data.batch_mixing import MixConfig, mix_batch
+from scalefuse.data.batch_mixing import MixConfig, _paste, mix_batch
 from scalefuse.data.classification import ClassificationCase
 from scalefuse.data.classification_dataset import ClassificationDataset
 from scalefuse.data.classification_input import ClassificationPreprocessing, prepare, standardise
@@ -149,6 +150,17 @@ def test_quarter_turns_are_turns():
     assert seen == {0, 1, 2, 3}
 
 
+def test_oblong_pictures_are_turned_by_halves_only():
+    image = torch.rand(1, 8, 14, generator=torch.Generator().manual_seed(0))
+    seen = set()
+    for seed in range(20):
+        moved = augment_image(image, only(quarter_turns=1.0), np.random.default_rng(seed), size=(8, 14))
+        fits = [k for k in (0, 2) if torch.allclose(moved, torch.rot90(image, k, (-2, -1)), atol=1e-5)]
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert seen == {0, 2}
+
+
 @pytest.mark.parametrize("fit", ["resize", "crop"])
 def test_a_part_has_the_share_of_the_area_that_was_asked_for(fit):
     # The value is the place, so that the ends of the result tell where the part lies.
@@ -280,6 +292,14 @@ class TestMixing:
             torch.testing.assert_close(mixed["target"].sum(1), torch.ones(8))
             assert batch["weight"].min() - 1e-6 <= mixed["weight"].min()
             assert mixed["weight"].max() <= batch["weight"].max() + 1e-6
+
+    def test_cutmix_keeps_the_share_that_was_drawn(self):
+        # In the middle of a large picture nothing of the rectangle is lost beyond an edge.
+        rng = SimpleNamespace(uniform=lambda low, high, size: np.full(size, 0.5))
+        for share in (0.19, 0.51, 0.75, 0.96):
+            pasted, left = _paste(torch.zeros(1, 400, 300), torch.ones(1, 400, 300), share, rng)
+            assert left == pytest.approx(share, abs=0.01)
+            assert 1 - pasted.mean().item() == pytest.approx(left, abs=1e-6)
 
     def test_both_kinds_occur_where_both_are_on(self):
         whole = []

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from scalefuse.data import Image, IntensityRange, resolve_intensity, resolve_range, to_unit
 from scalefuse.errors import InputError
+from scalefuse.inference.network_input import NetworkInput
 from scalefuse.schema import Schema
 
 parse = IntensityRange.parse
@@ -50,6 +51,8 @@ def test_full_is_the_range_of_the_type(dtype, top):
 def test_wide_integers_lose_nothing_before_the_range():
     pixels = np.array([[2**30, 2**30 + 1, 2**30 + 2]], np.int32)
     assert to_unit(pixels, parse("minmax"))[0].tolist() == [[0, 0.5, 1]]
+    source = NetworkInput(Image(pixels, kind="tiff", unit="arbitrary"), 1, "minmax")
+    assert source.window(0, 0, 1, 3).tolist() == [[[0, 0.5, 1]]]
 
 
 @pytest.mark.parametrize("text", ["minmax", "percentile:1:99"])

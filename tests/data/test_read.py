@@ -276,6 +276,21 @@ def test_palette_and_low_bit_png(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "bits.png").pixels, mask * np.uint8(255))
 
 
+@pytest.mark.parametrize(("orientation", "expected"), [(3, (0.0005, 0.00025)), (5, (0.00025, 0.0005))])
+def test_a_turned_tiff_has_a_turned_pixel(tmp_path, orientation, expected):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((20, 30), np.uint8),
+        imagej=True,
+        resolution=(4, 2),
+        metadata={"unit": "um"},
+        extratags=[(274, 3, 1, orientation, True)],
+    )
+    image = read_image(tmp_path / "a.tif")
+    assert image.size == ((20, 30) if orientation < 5 else (30, 20))
+    assert image.geometry.spacing_mm == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 def test_exif_orientation_is_applied(tmp_path, orientation, suffix):

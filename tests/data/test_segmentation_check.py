@@ -12,7 +12,13 @@ from PIL import Image as Pillow
 
 from scalefuse.data.check import require_foreground
 from scalefuse.data.check_segmentation import check_segmentation
-from scalefuse.data.duplicates import NearDuplicate, find_near_duplicates, fingerprint, group_duplicates
+from scalefuse.data.duplicates import (
+    MIN_CORRELATION,
+    NearDuplicate,
+    find_near_duplicates,
+    fingerprint,
+    group_duplicates,
+)
 from scalefuse.data.masks import MaskClasses
 from scalefuse.data.segmentation import find_segmentation_cases
 from scalefuse.errors import InputError
@@ -87,6 +93,19 @@ def test_a_clean_set_has_no_findings_and_right_statistics(clean):
     share = (disc() > 0).mean()
     assert train.class_shares == pytest.approx({"background": 1 - share, "foreground": share})
     assert json.loads(json.dumps(check.to_dict()))["splits"]["val"]["images_with_class"]["foreground"] == 3
+
+
+def test_shares_of_three_classes_are_those_of_all_pixels(tmp_path):
+    # Of unlike sizes: the mean over images would be another.
+    small, large = np.zeros((40, 50), np.uint8), np.zeros((80, 100), np.uint8)
+    small[:20], small[20:30], large[:8] = 1, 2, 2
+    put(tmp_path, "", "a", np.full((40, 50, 3), 10, np.uint8) + scene(0, 40, 50) // 64, small)
+    put(tmp_path, "", "b", np.full((80, 100, 3), 200, np.uint8) + scene(1, 80, 100) // 64, large)
+    stats = check_segmentation(tmp_path, classes=MaskClasses(names=("ground", "one", "two"))).splits["all"]
+    assert stats.class_shares == pytest.approx({"ground": 0.77, "one": 0.1, "two": 0.13})
+    assert stats.images_with_class == {"ground": 2, "one": 1, "two": 2}
+    means = [np.mean(np.asarray(Pillow.open(tmp_path / f"images/{name}.png"))) for name in "ab"]
+    assert stats.mean == pytest.approx(np.mean(means))
 
 
 def test_planted_faults_are_found(clean):
@@ -328,3 +347,16 @@ def test_real_images_planted_copies_and_no_false_leaks(name, tmp_path):
         put(tmp_path, "val", f"planted{index}", copy, suffix=".jpg")
     found = {(p.first, p.second) for p in check_segmentation(tmp_path).duplicates if p.across_splits}
     assert found == {(f"train/{first.name}", f"val/planted{index}") for index in range(8)}
+
+
+def test_text_that_all_images_of_a_device_share_makes_no_copies():
+    images = [scene(200 + index) for index in range(12)]
+    for pixels in images:
+        pixels[4:10, 4:34] = 255
+        pixels[5:9:2, 6:32:3] = 0
+    prints = [fingerprint(image) for image in images]
+    details = np.stack([one.detail for one in prints])
+    # The hashes alone would tell these scenes apart; the detail has to, by itself.
+    assert (details @ details.T - np.eye(12)).max() < MIN_CORRELATION
+    copied = fingerprint(as_jpeg(images[3], 60))
+    assert [pair[:2] for pair in find_near_duplicates([*prints, copied])] == [(3, 12)]

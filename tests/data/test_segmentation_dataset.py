@@ -131,6 +131,32 @@ def test_warp_agrees_with_scipy():
     np.testing.assert_allclose(moved[0].numpy(), expected, atol=2e-5)
 
 
+def test_elastic_moves_by_a_share_of_the_height_and_of_the_width():
+    view = View((40, 160), 0, 0, (40, 160))
+    ways = []
+    for seed in range(60):
+        grid = warp_grid(off(elastic=1, elastic_strength=0.02), np.random.default_rng(seed), view)
+        moved = grid - torch.stack(
+            torch.meshgrid(torch.arange(160.0), torch.arange(40.0), indexing="xy"), dim=-1
+        )
+        ways.append(moved.square().mean((0, 1)).sqrt())
+    across, down = torch.stack(ways).mean(0).tolist()
+    assert across / down == pytest.approx(4, rel=0.1)
+
+
+def test_what_is_mirrored_into_a_part_is_that_of_the_whole():
+    # Places beyond one end only: what is read must reach far enough inside.
+    ndimage = pytest.importorskip("scipy.ndimage")
+    image = torch.rand(1, 60, 50, generator=torch.Generator().manual_seed(3))
+    for top, left in ((-18.0, -15.0), (52.0, 44.0)):
+        yy, xx = torch.meshgrid(top + torch.arange(20.0), left + torch.arange(20.0), indexing="ij")
+        grid = torch.stack([xx + 0.3, yy + 0.3], dim=-1)
+        moved, _ = sample_view(image, image, View((60, 50), 0, 0, (20, 20)), grid, blend_mask=False)
+        places = [grid[..., 1].numpy(), grid[..., 0].numpy()]
+        expected = ndimage.map_coordinates(image[0].numpy(), places, order=1, mode="reflect")
+        np.testing.assert_allclose(moved[0].numpy(), expected, atol=2e-5)
+
+
 def test_far_beyond_the_edges_the_image_is_mirrored_as_scipy_does():
     ndimage = pytest.importorskip("scipy.ndimage")
     image = torch.rand(1, 9, 7, generator=torch.Generator().manual_seed(0))

@@ -80,6 +80,29 @@ def test_dice_against_masks_or_against_float32(segmentation_bundle, heads):
     assert [line.split()[0] for line in broken] == ["mean_dice", "min_dice"]
 
 
+def test_the_worst_picture_and_the_sign_of_a_loss(segmentation_bundle, heads):
+    samples = find_samples(segmentation_bundle, heads / "set")
+    assert len(samples.samples) > 1
+    calls = []
+
+    def first_only(logits):
+        calls.append(1)
+        return -logits if len(calls) == 1 else logits
+
+    found = compare(
+        segmentation_bundle, segmentation_runs(segmentation_bundle, first_only), samples, "onnx", "bf16"
+    )
+    agreement = found.parity.agreement
+    number = len(samples.samples)
+    assert agreement["min_dice"] < 0.9
+    assert agreement["mean_dice"] == pytest.approx((number - 1 + agreement["min_dice"]) / number)
+    # What is worse than float32 is a loss above 0, what is better one below.
+    inverted = compare(
+        segmentation_bundle, segmentation_runs(segmentation_bundle, torch.neg), samples, "onnx", "int8"
+    ).loss
+    assert inverted.loss == inverted.float32 - inverted.exported != 0
+
+
 def test_accuracy_against_labels(classification_bundle, heads):
     samples = find_samples(classification_bundle, heads / "classes")
     assert [sample.target for sample in samples.samples] == [0, 1, 2]

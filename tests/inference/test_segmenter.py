@@ -160,6 +160,16 @@ def test_resized_as_in_training(size):
     np.testing.assert_allclose(ours, expected.numpy(), atol=1e-5)
 
 
+def test_a_training_size_that_is_no_multiple_is_padded_with_its_edge():
+    image, engine = colour(72, 90), Contextual()
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    small = F.interpolate(tensor, size=(36, 44), mode="bilinear", antialias=True).clamp(0, 1)
+    probability = engine(F.pad(small, (0, 4, 0, 4), mode="replicate")).sigmoid()[..., :36, :44]
+    expected = F.interpolate(probability, size=(72, 90), mode="bilinear", antialias=True)[0]
+    ours = Segmenter(engine, resize=(36, 44), size_multiple=8).probabilities(image)
+    np.testing.assert_allclose(ours, expected.numpy(), atol=1e-5)
+
+
 def test_number_types_and_channels():
     eight = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
     segmenter = Segmenter(pixelwise, size_multiple=8)

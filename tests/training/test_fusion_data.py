@@ -66,6 +66,22 @@ def test_both_pictures_are_cut_and_mirrored_alike():
         torch.testing.assert_close(a + b, torch.ones_like(a))
 
 
+def test_crops_hold_foreground_of_both_pictures():
+    a, b = np.zeros((96, 200), np.float32), np.zeros((96, 200), np.float32)
+    a[:, :110], b[:, 90:] = 0.9, 0.9
+    config = FusionData(crop=48, flips=False, min_foreground=0.2)
+    data = PairDataset([PairCase("1", "folder", a, b)], config)
+    shares = [
+        min((a > 0.5).float().mean(), (b > 0.5).float().mean())
+        for a, b, _ in (data[SampleKey(0, n)] for n in range(40))
+    ]
+    assert min(shares) >= 0.2
+    # Without the demand most crops hold one of them only.
+    free = PairDataset([PairCase("1", "folder", a, b)], config.model_copy(update={"min_foreground": 0.0}))
+    lacking = [min(a.max(), b.max()) == 0 for a, b, _ in (free[SampleKey(0, n)] for n in range(40))]
+    assert sum(lacking) > 5
+
+
 def test_flips_can_be_left_out():
     whole = PairCase("1", "folder", *(np.arange(49 * 50, dtype=np.float32).reshape(49, 50) / 2450,) * 2)
     seen = {

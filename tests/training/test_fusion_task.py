@@ -53,3 +53,18 @@ def test_the_limit_is_that_of_the_folders(tmp_path):
     for config in (None, FusionData(crop=48)):
         found = [sample.scd_enough.item() for sample in map(PairDataset(cases, config).__getitem__, range(2))]
         assert found == [1.25, float("inf")]
+
+
+def test_the_limit_of_the_objective_itself(task, pairs):
+    a, b = pairs
+    with torch.no_grad():
+        first, second = task.network.encode(torch.cat(pairs)).chunk(2)
+        reached = correlations_of_differences(task.network.decode((first + second) / 2).clamp(0, 1), a, b)
+        whole = task.compute_loss(a, b)["loss"]
+        limit = reached.min().item() - 0.25
+        # Untrained networks reach less than any limit that may be configured.
+        objective = task.run.loss.fusion.model_copy(update={"scd_enough": limit})
+        loss = task.run.loss.model_copy(update={"fusion": objective})
+        other = FusionTask(task.network, task.run.model_copy(update={"loss": loss}), 1)
+        limited = other.compute_loss(a, b)["loss"]
+    assert (limited - whole).item() == pytest.approx(0.5 * (reached.mean().item() - limit), abs=1e-5)
