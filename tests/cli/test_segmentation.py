@@ -1,11 +1,14 @@
 """Segmentation from the command line: check, train, cross-validate, predict, evaluate."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import nibabel
 import numpy as np
@@ -15,6 +18,7 @@ import torch
 
 from scalefuse.bundle import BundleInfo, load_bundle, save_bundle
 from scalefuse.catalog import NETWORKS
+from scalefuse.cli.main import main
 from scalefuse.config import load_config
 from scalefuse.data.read import read_image
 from scalefuse.data.write import write_pixels
@@ -28,13 +32,22 @@ SHORT = ("--set", "training.epochs=2", "--set", "training.batch_size=2", "--set"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scalefuse.cli.main", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
+    """The command in this process, since a new one needs seconds to import what it computes with."""
+    words = ["scalefuse", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", words),
+        mock.patch.dict(os.environ, COLUMNS="200"),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def draw(folder: Path, count: int, *, size: tuple[int, int] = (40, 36), first: int = 0) -> None:
