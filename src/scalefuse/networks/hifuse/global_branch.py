@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scalefuse.networks.hifuse.layers import DropPath, pad_to_multiple
+from scalefuse.networks.hifuse.layers import DropPath, TokenLayerNorm, pad_to_multiple
 from scalefuse.networks.hifuse.windows import (
     MaskCache,
     merge_windows,
@@ -32,7 +32,7 @@ class PatchEmbedding(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, channels, 4, stride=4)
-        self.norm = nn.LayerNorm(channels)
+        self.norm = TokenLayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, in_channels, H, W)`` to ``(N, ⌈H/4⌉, ⌈W/4⌉, C)``."""
@@ -52,7 +52,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(4 * channels)
+        self.norm = TokenLayerNorm(4 * channels)
         self.linear = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, x_NHWC: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class GlobalFeatureBlock(nn.Module):
     def __init__(self, channels: int, num_heads: int, window_size: int, drop_path: float = 0.0) -> None:
         super().__init__()
         self.window_size = window_size
-        self.norm = nn.LayerNorm(channels)
+        self.norm = TokenLayerNorm(channels)
         self.attention = WindowAttention(channels, num_heads, window_size)
         self.linear = nn.Linear(channels, channels)
         self.drop_path = DropPath(drop_path)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scalefuse.networks.hifuse.layers import ChannelLayerNorm, DropPath, pad_to_multiple
+from scalefuse.networks.hifuse.layers import ChannelLayerNorm, DropPath, TokenLayerNorm, pad_to_multiple
 
 
 class LocalStem(nn.Module):
@@ -62,7 +62,7 @@ class LocalFeatureBlock(nn.Module):
     def __init__(self, channels: int, drop_path: float = 0.0) -> None:
         super().__init__()
         self.depthwise_conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = TokenLayerNorm(channels, eps=1e-6)
         self.linear = nn.Linear(channels, channels)
         self.drop_path = DropPath(drop_path)
 
