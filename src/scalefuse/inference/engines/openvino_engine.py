@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from scalefuse.inference.engines.openvino_graphs import GraphsBySize
 from scalefuse.inference.engines.packages import import_openvino, require_packages
 from scalefuse.inference.engines.protocol import Compiled, Part
-from scalefuse.inference.engines.signal_stack import signal_stack_kept
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _HINT = {"fp32": "f32", "bf16": "bf16"}
 
@@ -24,8 +19,8 @@ _HINT = {"fp32": "f32", "bf16": "bf16"}
 class OpenVINOBackend:
     """Computes with OpenVINO, with torch's number of threads.
 
-    A part is traced, its constants are folded, and the graph is converted in memory. It is compiled for any
-    batch, height and width, or for the examples' shapes alone.
+    A part is traced, its constants are folded, and the graph is converted in memory. It is compiled for the
+    examples' shapes alone, or for every size that comes, see :class:`GraphsBySize`.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -47,70 +42,48 @@ class OpenVINOBackend:
 
     def compile(self, part: Part) -> Compiled:
         """Trace, convert and compile a part."""
-        openvino = import_openvino()
-
         settings = {
             "INFERENCE_PRECISION_HINT": _HINT[part.precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        model = _converted(part)
-
-        def make() -> Any:
-            with signal_stack_kept():
-                return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-
-        requests = InferRequests(make)
+        last = part.channels_last
+        graphs = GraphsBySize(_converted(part), settings)
 
         def call(*inputs: Tensor) -> Any:
-            arrays = [one.detach().cpu().float().contiguous().numpy() for one in inputs]
-            results = [torch.from_numpy(one) for one in requests(arrays)]
+            taken = [one.detach().cpu().float() for one in inputs]
+            pixels = taken[0].numel() // taken[0].shape[1]
+            # Not with torch, whose threads wait busily afterwards and take OpenVINO's time.
+            arrays = [np.ascontiguousarray((_innermost(one) if last else one).numpy()) for one in taken]
+            found = [torch.from_numpy(one) for one in graphs(arrays, pixels)]
+            results = [_outermost(one) for one in found] if last else found
             return results[0] if len(results) == 1 else tuple(results)
 
         return call
 
 
-class InferRequests:
-    """A compiled graph, run one computation at a time; one that failed is never asked again.
+class _ChannelsLast(nn.Module):
+    """A module for images with their channels innermost, which is how OpenVINO computes convolutions.
 
-    Args:
-        make: compiles the graph and gives a request, which holds one computation's buffers.
-
-    Example:
-        >>> import pytest
-        >>> openvino = pytest.importorskip("openvino")
-        >>> x = openvino.opset13.parameter([1, 2], np.float32)
-        >>> model = openvino.Model([openvino.opset13.relu(x)], [x])
-        >>> make = lambda: openvino.Core().compile_model(model, "CPU").create_infer_request()
-        >>> InferRequests(make)([np.array([[-1, 1]], np.float32)])[0].tolist()
-        [[0.0, 1.0]]
+    Without this every graph would begin and end with a pass over memory that only moves numbers about.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._kept, self._lock = [make()], threading.Lock()
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
 
-    def __call__(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Compute the outputs, in their order.
+    def forward(self, *inputs: Tensor) -> Any:
+        """Map tensors ``(N, H, W, C)``, and others as they are."""
+        output: Any = self.module(*(_outermost(one) for one in inputs))
+        return _innermost(output) if isinstance(output, Tensor) else tuple(_innermost(one) for one in output)
 
-        Raises:
-            MemoryError: there is not enough.
-        """
-        with self._lock:
-            if not self._kept:
-                self._kept.append(self._make())
-            try:
-                # Not `infer`: it gives the buffers of the computation before where one fails.
-                self._kept[0].start_async(list(arrays), share_inputs=True)
-                self._kept[0].wait()
-                # The buffers are used again by the next call.
-                return [np.array(one.data) for one in self._kept[0].output_tensors]
-            except RuntimeError as error:
-                # What failed once gives wrong results later.
-                self._kept.clear()
-                if "alloc" in str(error):
-                    raise MemoryError("OpenVINO: not enough memory") from error
-                raise
+
+def _innermost(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _outermost(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def _converted(part: Part) -> Any:
@@ -122,16 +95,16 @@ def _converted(part: Part) -> Any:
     # Sizes that become constants, and that torch would rather have another way of tracing used.
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = part.module.eval().requires_grad_(False)
+        module, examples = part.module.eval().requires_grad_(False), part.examples
+        if part.channels_last:
+            module, examples = _ChannelsLast(module), tuple(_innermost(one) for one in examples)
         if fixed:
             from torch.fx.experimental.proxy_tensor import make_fx
 
             # Sizes that layers compute become plain numbers: from the computations of HiFuse's windows
             # OpenVINO gets wrong ones.
-            module = make_fx(module, pre_dispatch=True)(*part.examples)
+            module = make_fx(module, pre_dispatch=True)(*examples)
         # Modules dissolved and weights made constants, so that converting takes a third of the time.
-        traced = torch.jit.freeze(
-            trace(module.eval(), part.examples, check_trace=False), optimize_numerics=False
-        )
-        shapes = [openvino.PartialShape(list(one.shape)) for one in part.examples] if fixed else None
-        return openvino.convert_model(traced, example_input=part.examples, input=shapes)
+        traced = torch.jit.freeze(trace(module.eval(), examples, check_trace=False), optimize_numerics=False)
+        shapes = [openvino.PartialShape(list(one.shape)) for one in examples] if fixed else None
+        return openvino.convert_model(traced, example_input=examples, input=shapes)

@@ -61,22 +61,12 @@ def _onnxruntime(file: Path) -> Run:
 
 
 def _openvino(file: Path, options: Mapping[str, str]) -> Run:
-    openvino = import_openvino()
+    from scalefuse.inference.engines.openvino_graphs import GraphsBySize
 
-    from scalefuse.inference.engines.openvino_engine import InferRequests
-    from scalefuse.inference.engines.signal_stack import signal_stack_kept
-
-    settings = {**options, "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
-    names: list[str] = []
-
-    def make() -> Any:
-        with signal_stack_kept():
-            compiled = openvino.Core().compile_model(file, "CPU", settings)
-        names[:] = [output.any_name for output in compiled.outputs]
-        return compiled.create_infer_request()
-
-    requests = InferRequests(make)
-    return lambda batch: dict(zip(names, requests([batch]), strict=True))
+    model = import_openvino().Core().read_model(file)
+    names = [output.any_name for output in model.outputs]
+    graphs = GraphsBySize(model, {**options, "INFERENCE_NUM_THREADS": str(torch.get_num_threads())})
+    return lambda batch: dict(zip(names, graphs([batch], batch.size // batch.shape[1]), strict=True))
 
 
 def _filled_up(run: Run, size: int) -> Run:

@@ -23,12 +23,9 @@ def pooled_means(x: Tensor) -> Tensor:
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if not (tracing or torch.compiler.is_compiling()):
         return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
-    height, width = x.shape[-2:]
-    # One more row and column complete the last windows of an odd size (an even one ignores them); the same
-    # mean of ones is the share of each window that exists. Unlike `ceil_mode`, this holds for every size in
-    # one exported graph.
-    pooled, share = (F.avg_pool2d(F.pad(t, (0, 1, 0, 1)), 2) for t in (x, x.new_ones(1, 1, height, width)))
-    return pooled / share
+    # The last row and column once more complete the last windows of an odd size, whose means stay what they
+    # are; an even one ignores them. Unlike `ceil_mode`, this holds for every size in one exported graph.
+    return F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2)
 
 
 def enlarged(pooled: Tensor, height: int, width: int) -> Tensor:
