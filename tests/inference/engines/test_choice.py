@@ -30,7 +30,7 @@ GPU = dataclasses.replace(AMX, cuda_devices=("some GPU",), cuda_bf16=True)
         (SHORT, 0.1, "torch in fp32 on the CPU"),
         (SHORT, 1000.0, "torch in bf16 on the CPU"),
         (AMX, 0.1, "torch in fp32 on the CPU"),
-        (AMX, 0.5, "torch in bf16 on the CPU"),
+        (AMX, 0.4, "torch in bf16 on the CPU"),
         (AMX, 1000.0, "openvino in bf16 on the CPU"),
         (AMX, None, "openvino in bf16 on the CPU"),
         (dataclasses.replace(PLAIN, engines=ALL), None, "openvino in fp32 on the CPU"),
