@@ -36,13 +36,12 @@ measured without AMX: preparing takes 7.5 s, and an image then 0.038 instead of 
 
 _WORTH_COMPILING_ELSE = 5.0
 
-LARGEST_COMPILED = {"dilran": 2.0, "msrf_net": 16.0}
+LARGEST_COMPILED = {"dilran": 2.0}
 """Million pixels of one picture up to which ``auto`` takes OpenVINO, where it needs more memory than torch.
 
-DILRAN looks at a pair as a whole. In bf16 OpenVINO then holds 4.4 GiB for each million pixels, torch 2.0.
-MSRF-Net looks at windows of 512×512. At full width and in fp32 OpenVINO holds 1.4 GiB more than torch (2.45
-and 1.07 GiB for all of ``predict`` on 1536×1536 pixels, which took 141 and 159 s); together with a picture of
-8192×8192 and its objects that came to 3.8 GiB.
+DILRAN looks at a pair as a whole. In bf16 OpenVINO then holds 2.8 GiB for each million pixels, torch 1.6.
+MSRF-Net looks at windows of 512×512, for which OpenVINO holds 0.1 GiB more than torch in fp32 and 0.4 in bf16 at
+full width.
 """
 
 
