@@ -158,7 +158,8 @@ def trainings(sizes: Sizes, *, quick: bool = False) -> dict[str, Callable[[], Tr
     return {
         "train_dilran": lambda: dilran(sizes.fusion),
         "train_msrf_net": lambda: msrf_net(sizes.segmentation, width=width),
-        "train_hifuse": lambda: hifuse(sizes.classification, embed_dim=sizes.embed_dim),
+        # Eight pictures: at four, updating 55 million weights would be a good part of the step.
+        "train_hifuse": lambda: hifuse(sizes.classification, batch=2 * BATCH, embed_dim=sizes.embed_dim),
     }
 
 
