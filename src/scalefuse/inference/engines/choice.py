@@ -40,8 +40,8 @@ LARGEST_COMPILED = {"dilran": 2.0}
 """Million pixels of one picture up to which ``auto`` takes OpenVINO, where it needs more memory than torch.
 
 DILRAN looks at a pair as a whole. In bf16 OpenVINO then holds 2.8 GiB for each million pixels, torch 1.6.
-MSRF-Net looks at windows of 512×512, for which OpenVINO holds 0.1 GiB more than torch in fp32 and 0.4 in bf16,
-at full width.
+MSRF-Net looks at windows of 512×512, for which, at full width, OpenVINO holds 0.1 GiB more than torch in fp32
+and 0.4 in bf16.
 """
 
 
